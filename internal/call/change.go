@@ -1,0 +1,65 @@
+package call
+
+import (
+	"net/url"
+	"time"
+)
+
+// Change is what one step of a call's life adds beside its row. The store writes row and Change in one
+// transaction: an event exists if and only if the change it tells of was stored.
+type Change struct {
+	Events        []Event
+	Callbacks     []Callback
+	Notifications []Notification
+}
+
+// Event is one of the twelve events of TwilioCall (twiliocall section 4): created, queued, ringing, …
+// It is append-only.
+type Event struct {
+	ID         string // unique, "EV" and 32 hex
+	CallSID    string
+	AccountSID string
+	Seq        int    // from 0 per call without gaps
+	Name       string // created, queued, ringing, answered, in-progress, completed, failed, busy, no-answer, canceled
+	Time       time.Time
+	Data       []byte // JSON: the TwilioCall after the change
+}
+
+// Callback is an outbox row: one status callback that is due.
+type Callback struct {
+	ID         string // idempotency token, stable across retries: sent as I-Twilio-Idempotency-Token
+	CallSID    string
+	AccountSID string
+	Seq        int // order within the call (a counter of the store's own making is not needed: SequenceNumber)
+	Method     string
+	URL        string // as configured, with its fragment
+	Params     url.Values
+	CreatedAt  time.Time
+
+	// Delivery marks, outside the epoch guard.
+	Attempts  int
+	DueAt     time.Time // not before; zero is at once
+	LastError string
+}
+
+// Notification is an error or warning of a call, shown to the customer (related-resources, Notifications).
+type Notification struct {
+	SID             string // NO…
+	CallSID         string
+	AccountSID      string
+	Code            int    // e.g. 11200
+	Level           int    // 0 error, 1 warning
+	Message         string // human text
+	Time            time.Time
+	RequestMethod   string
+	RequestURL      string
+	RequestParams   string // form encoded
+	ResponseHeaders string
+	ResponseBody    string // at most 64 kB
+}
+
+// Levels of a notification.
+const (
+	LevelError   = 0
+	LevelWarning = 1
+)
