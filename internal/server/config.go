@@ -1,0 +1,276 @@
+// Package server is the composition root: it opens the store, wires signalling, media, speech, webhooks,
+// sessions and both APIs together, starts them in order and stops them in reverse. Only it and the
+// command know everybody; it holds no call logic of its own.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/twilio"
+)
+
+// Mode says how far the server trusts its surroundings.
+type Mode string
+
+// Modes of a server. The zero value is Dev on loopback addresses only.
+const (
+	Dev        Mode = "dev"
+	Production Mode = "production"
+)
+
+// Defaults of Config.
+const (
+	DefaultHTTP       = "127.0.0.1:4600"
+	DefaultSIP        = "127.0.0.1:5060"
+	DefaultRTPPortMin = 16384
+	DefaultRTPPortMax = 32767
+	DefaultRTPTimeout = 60 * time.Second
+	DefaultDrain      = 60 * time.Second
+	DefaultData       = "offhook-data"
+)
+
+// voices lists the values of Config.Voice.
+var voices = []string{"auto", "builtin", "flite", "espeak-ng", "test"}
+
+// privateNets are the networks that never see the external address unless told otherwise:
+// RFC 1918, RFC 6598, loopback, link local and RFC 4193.
+var privateNets = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("fc00::/7"),
+}
+
+// Config is everything a server can be told. The zero value is a development server on loopback with
+// its data in ./offhook-data; WithDefaults shows what it means.
+type Config struct {
+	// HTTP is the host:port of both APIs. Port 0 takes a free one. Default 127.0.0.1:4600.
+	HTTP string
+	// SIP lists the host:port pairs that are listened on, UDP and TCP on each. Port 0 takes a free
+	// one. Default 127.0.0.1:5060.
+	SIP []string
+	// RTPIP is the address RTP is sent from and received on. Default: the address of the first SIP
+	// listener, which may be unspecified (every address).
+	RTPIP netip.Addr
+	// RTPPortMin and RTPPortMax bound the UDP ports of RTP, both included; each leg takes two (RTP
+	// even, RTCP above it). Without a free pair a call is refused with 503. Default 16384 to 32767.
+	RTPPortMin, RTPPortMax int
+	// ExternalIP is written into SIP and SDP toward peers outside LocalNets, for a server behind NAT.
+	// Default: none, the local address is used everywhere.
+	ExternalIP netip.Addr
+	// LocalNets are the networks whose hosts reach the local address directly. Default: the private ranges.
+	LocalNets []netip.Prefix
+	// RTPTimeout ends a leg from which neither RTP nor RTCP came for so long while it was not on
+	// hold. Default 60 s.
+	RTPTimeout time.Duration
+
+	// Data is the folder of the database, the account file and the prompt cache. Default ./offhook-data.
+	Data string
+	// Database is postgres://… or the path of a SQLite file. Default: offhook.db in Data.
+	Database string
+	// AccountSID and AuthToken seed the first account: both or none. Default: generated once and kept in Data.
+	AccountSID, AuthToken string
+
+	// PublicURL is how applications reach this server from outside, such as https://voice.example.com.
+	// Default: http:// and the address of HTTP.
+	PublicURL string
+	// Mode is Dev or Production. Default: Dev, and then only loopback addresses may be listened on.
+	Mode Mode
+	// Drain is how long live calls may go on once the server was told to stop; 0 hangs them up at
+	// once. The command's default is DefaultDrain.
+	Drain time.Duration
+
+	// Voice names the speech engine: auto, builtin, flite, espeak-ng, or test (each text as its own
+	// tones). Default auto: builtin when it was built in, else an installed program.
+	Voice string
+
+	// SIPCPS and SIPMaxCalls bound what leaves to sip: URIs: calls a second and calls at once. Default 0, unlimited.
+	SIPCPS      float64
+	SIPMaxCalls int
+	// SimCPS and SimMaxCalls bound what rings the simulator. Default 0, unlimited.
+	SimCPS      float64
+	SimMaxCalls int
+
+	// Executable is the command line that starts this program again for its child processes (speech,
+	// simulated phones); the subcommand is appended. Empty: neither is available, as in tests that
+	// bring their own.
+	Executable []string
+	// Version is reported by /healthz and in the SIP User-Agent. Default "dev".
+	Version string
+	// Clock is the only source of time. Default clock.System.
+	Clock clock.Clock
+	// Log takes every log line. Default: discarded.
+	Log *slog.Logger
+}
+
+// WithDefaults is c with every field that was left zero at its default.
+func (c Config) WithDefaults() Config {
+	or(&c.HTTP, DefaultHTTP)
+	if len(c.SIP) == 0 {
+		c.SIP = []string{DefaultSIP}
+	}
+	if !c.RTPIP.IsValid() {
+		if host, _, err := net.SplitHostPort(c.SIP[0]); err == nil {
+			c.RTPIP = addrOf(host)
+		}
+	}
+	if c.RTPPortMin == 0 && c.RTPPortMax == 0 {
+		c.RTPPortMin, c.RTPPortMax = DefaultRTPPortMin, DefaultRTPPortMax
+	}
+	if c.LocalNets == nil {
+		c.LocalNets = slices.Clone(privateNets)
+	}
+	or(&c.RTPTimeout, DefaultRTPTimeout)
+	or(&c.Data, DefaultData)
+	or(&c.Voice, "auto")
+	or(&c.Version, "dev")
+	if c.Clock == nil {
+		c.Clock = clock.System
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func or[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate reports every mistake in c at once, each with the flag that sets it. It expects defaults
+// to be applied, and touches neither files nor network.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	listeners := []listener{{"--http", c.HTTP}}
+	for _, a := range c.SIP {
+		listeners = append(listeners, listener{"--sip", a})
+	}
+	for _, l := range listeners {
+		if err := l.check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if !c.RTPIP.IsValid() {
+		bad("--rtp-ip: the host of --sip %s is a name; give the address RTP shall use", c.SIP[0])
+	}
+	if c.RTPPortMin < 1 || c.RTPPortMax > 65535 || c.RTPPortMax-c.RTPPortMin < 1 {
+		bad("--rtp-ports %d-%d: want at least two ports between 1 and 65535, such as %d-%d",
+			c.RTPPortMin, c.RTPPortMax, DefaultRTPPortMin, DefaultRTPPortMax)
+	}
+	if c.ExternalIP.IsValid() && c.ExternalIP.IsUnspecified() {
+		bad("--external-ip %s: want the address others see, such as 203.0.113.7", c.ExternalIP)
+	}
+	if c.RTPTimeout < 0 {
+		bad("--rtp-timeout %s: cannot be negative", c.RTPTimeout)
+	}
+	if c.Drain < 0 {
+		bad("--drain %s: cannot be negative", c.Drain)
+	}
+	if c.SIPCPS < 0 || c.SIPMaxCalls < 0 || c.SimCPS < 0 || c.SimMaxCalls < 0 {
+		bad("--sip-cps, --sip-max-calls, --sim-cps, --sim-max-calls: cannot be negative; 0 is unlimited")
+	}
+	if !slices.Contains(voices, c.Voice) {
+		bad("--voice %s: want one of %s", c.Voice, strings.Join(voices, ", "))
+	}
+	if scheme, _, ok := strings.Cut(c.Database, "://"); ok && scheme != "postgres" && scheme != "postgresql" {
+		bad("--database %s://…: want postgres://… or the path of a SQLite file", scheme)
+	}
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			bad("--public-url %q: want an absolute http or https URL", c.PublicURL)
+		}
+	}
+	switch {
+	case (c.AccountSID == "") != (c.AuthToken == ""):
+		bad("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN seed the account together: set both or none")
+	case c.AccountSID != "" && !twilio.IsSID(c.AccountSID, twilio.AccountPrefix):
+		bad("TWILIO_ACCOUNT_SID: want AC and 32 hex digits")
+	}
+
+	switch c.Mode {
+	case Production:
+		errs = append(errs, &ProductionError{Missing: productionMissing()})
+	case "":
+		for _, l := range append(listeners, listener{"--rtp-ip", net.JoinHostPort(c.RTPIP.String(), "0")}) {
+			if !l.loopback() {
+				bad("%s %s can be reached from other machines, and a development server trusts who reaches it: "+
+					"say --mode dev if that is meant, or listen on 127.0.0.1", l.flag, strings.TrimSuffix(l.addr, ":0"))
+			}
+		}
+	case Dev:
+	default:
+		bad("--mode %s: want dev or production", c.Mode)
+	}
+	return errors.Join(errs...)
+}
+
+// ProductionError says why --mode production does not start: its safeguards do not exist yet.
+type ProductionError struct{ Missing []string }
+
+func (e *ProductionError) Error() string {
+	return "--mode production refuses to start until all of its safeguards exist; missing:\n  - " +
+		strings.Join(e.Missing, "\n  - ")
+}
+
+// productionMissing lists what production mode promises and this version does not do. The list
+// shrinks as features land; when it is empty the mode starts.
+func productionMissing() []string {
+	return []string{
+		"From must be an owned or verified number (any E.164 is accepted now)",
+		"the guard against webhooks to private addresses (SSRF)",
+		"geographic permissions per account",
+		"refusal of emergency numbers on trunks that are not marked for them",
+	}
+}
+
+type listener struct{ flag, addr string }
+
+func (l listener) check() error {
+	_, port, err := net.SplitHostPort(l.addr)
+	if err != nil {
+		return fmt.Errorf("%s %s: want host:port, such as 127.0.0.1:4600 or [::1]:4600", l.flag, l.addr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%s %s: the port must be a number from 0 to 65535", l.flag, l.addr)
+	}
+	return nil
+}
+
+// loopback reports whether only this machine reaches l; a host name other than localhost is not looked up.
+func (l listener) loopback() bool {
+	host, _, err := net.SplitHostPort(l.addr)
+	if err != nil {
+		return true // check has told
+	}
+	return addrOf(host).IsLoopback()
+}
+
+// addrOf is the address a listener's host stands for: localhost is 127.0.0.1, nothing is every
+// address, and any other name is the invalid address.
+func addrOf(host string) netip.Addr {
+	switch host {
+	case "localhost":
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case "":
+		return netip.IPv6Unspecified()
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a
+}
