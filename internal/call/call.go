@@ -114,6 +114,11 @@ type Options struct {
 	CallerID       string   `json:"callerId,omitempty"`            // presented instead of From
 	SIPUsername    string   `json:"sipAuthUsername,omitempty"`
 	SIPPassword    string   `json:"sipAuthPassword,omitempty"`
+
+	// Of an inbound call: what its INVITE said beside the numbers, for the application's requests.
+	SIPHeaders     map[string]string `json:"sipHeaders,omitempty"`     // X-… headers, full names
+	SIPSource      string            `json:"sipSource,omitempty"`      // IP address
+	CallerIDLookup bool              `json:"callerIdLookup,omitempty"` // the number wants CallerName
 }
 
 // Defaults and limits of Options (calls-api section 4).

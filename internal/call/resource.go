@@ -1,0 +1,80 @@
+package call
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/offhook/offhook/twiliocall"
+)
+
+// subresources are the keys of subresource_uris and the path element each stands for (calls-api section 5).
+var subresources = [...][2]string{
+	{"events", "Events"},
+	{"notifications", "Notifications"},
+	{"payments", "Payments"},
+	{"recordings", "Recordings"},
+	{"siprec", "Siprec"},
+	{"streams", "Streams"},
+	{"transcriptions", "Transcriptions"},
+	{"user_defined_message_subscriptions", "UserDefinedMessageSubscriptions"},
+	{"user_defined_messages", "UserDefinedMessages"},
+}
+
+// Path is the call's path in the Calls API without a suffix.
+func (c *Call) Path() string {
+	return "/2010-04-01/Accounts/" + c.AccountSID + "/Calls/" + c.SID
+}
+
+// Resource is the call as the TwilioCall resource (twiliocall section 1).
+func (c *Call) Resource() twiliocall.Call {
+	r := twiliocall.Call{
+		ID: c.SID, AccountSID: c.AccountSID,
+		From: c.From, To: c.To,
+		FromFormatted: FormatEndpoint(c.From), ToFormatted: FormatEndpoint(c.To),
+		ParentCallSID: optional(c.ParentSID), PhoneNumberSID: optional(c.NumberSID),
+		Status: string(c.Status), Direction: string(c.Direction),
+		StartTime: unix(c.StartTime()), EndTime: unix(c.EndedAt),
+		PriceUnit:  c.PriceUnit,
+		Annotation: optional(c.Annotation), CallerName: optional(c.CallerName),
+		QueueTime:     c.QueueTime.Milliseconds(),
+		ForwardedFrom: optional(c.ForwardedFrom), GroupSID: optional(c.GroupSID), TrunkSID: optional(c.TrunkSID),
+		URI:         c.Path() + ".json",
+		DateCreated: c.DateCreated.Unix(), DateUpdated: c.DateUpdated.Unix(),
+		Metadata: map[string]any{},
+	}
+	if d, ok := c.Duration(); ok {
+		r.Duration = &d
+	}
+	if p, err := strconv.ParseFloat(c.Price, 64); err == nil {
+		r.Price = &p
+	}
+	if by := c.AnsweredBy; by != "" {
+		if strings.HasPrefix(by, "machine") {
+			by = "machine"
+		}
+		r.AnsweredBy = &by
+	}
+	maps.Copy(r.Metadata, c.Metadata)
+	r.SubresourceURIs = make(map[string]string, len(subresources))
+	for _, s := range subresources {
+		r.SubresourceURIs[s[0]] = c.Path() + "/" + s[1] + ".json"
+	}
+	return r
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func unix(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.Unix()
+	return &s
+}

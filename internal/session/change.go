@@ -1,0 +1,109 @@
+package session
+
+import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
+)
+
+// newEvent counts c's event sequence up and makes the event of what c is now.
+func newEvent(c *call.Call, name string, now time.Time) call.Event {
+	data, err := json.Marshal(c.Resource())
+	if err != nil { // metadata was decoded from JSON, so it encodes
+		panic("session: call resource: " + err.Error())
+	}
+	e := call.Event{
+		ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID,
+		Seq: c.EventSeq, Name: name, Time: now, Data: data,
+	}
+	c.EventSeq++
+	return e
+}
+
+// newCallbacks is the status callback of an event (initiated, ringing, answered, completed) if the
+// application asked for it; it counts the SequenceNumber up.
+func newCallbacks(c *call.Call, event string, now time.Time, params url.Values) []call.Callback {
+	o := &c.Options
+	if o.StatusURL == "" || !slices.Contains(o.StatusEvents, event) {
+		return nil
+	}
+	p := params
+	p.Set("Timestamp", twilio.FormatTime(now))
+	p.Set("CallbackSource", "call-progress-events")
+	p.Set("SequenceNumber", strconv.Itoa(c.CallbackSeq))
+	if event == "initiated" {
+		p.Set("CallStatus", string(call.Initiated))
+	}
+	if seconds, ended := c.Duration(); ended {
+		p.Set("CallDuration", strconv.Itoa(seconds))
+		p.Set("Duration", strconv.Itoa((seconds+59)/60))
+		p.Set("SipResponseCode", strconv.Itoa(c.Cause.SIPCode))
+		if c.AnsweredBy != "" {
+			p.Set("AnsweredBy", c.AnsweredBy)
+		}
+	}
+	cb := call.Callback{
+		ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID,
+		Seq: c.CallbackSeq, Method: o.StatusMethod, URL: o.StatusURL, Params: p, CreatedAt: now,
+	}
+	c.CallbackSeq++
+	return []call.Callback{cb}
+}
+
+// voiceParams are the parameters that every request about c carries (call-lifecycle section 3.1).
+func voiceParams(c *call.Call) url.Values {
+	p := url.Values{
+		"CallSid": {c.SID}, "AccountSid": {c.AccountSID}, "ApiVersion": {"2010-04-01"},
+		"From": {c.From}, "To": {c.To}, "Caller": {c.From}, "Called": {c.To},
+		"CallStatus": {string(c.Status)}, "Direction": {string(c.Direction)},
+	}
+	if c.ParentSID != "" {
+		p.Set("ParentCallSid", c.ParentSID)
+	}
+	if c.ForwardedFrom != "" {
+		p.Set("ForwardedFrom", c.ForwardedFrom)
+	}
+	if c.CallerName != "" && c.Options.CallerIDLookup {
+		p.Set("CallerName", c.CallerName)
+	}
+	setPlace(p, "From", "Caller", c.From)
+	setPlace(p, "To", "Called", c.To)
+	for name, value := range c.Options.SIPHeaders {
+		p.Set("SipHeader_"+name, value)
+	}
+	if c.Options.SIPSource != "" {
+		p.Set("SipSourceIp", c.Options.SIPSource)
+	}
+	if c.Dialog != nil && (c.Options.SIPSource != "" || isSIP(c.To)) {
+		p.Set("SipCallId", c.Dialog.CallID)
+	}
+	return p
+}
+
+// setPlace adds the geographic parameters of a number, as far as its numbering plan tells: the country.
+// Twilio sends the keys of what it does not know with an empty value.
+func setPlace(p url.Values, a, b, number string) {
+	country := call.Country(number)
+	if country == "" {
+		return
+	}
+	for _, prefix := range [...]string{a, b} {
+		p.Set(prefix+"City", "")
+		p.Set(prefix+"State", "")
+		p.Set(prefix+"Zip", "")
+		p.Set(prefix+"Country", country)
+	}
+}
+
+// notification makes a notification of c from a runtime error.
+func notification(c *call.Call, e *twilio.Error, now time.Time) call.Notification {
+	return call.Notification{
+		SID: twilio.NewSID(twilio.NotificationPrefix), CallSID: c.SID, AccountSID: c.AccountSID,
+		Code: e.Code, Level: twilio.Level(e.Code), Message: e.Message, Time: now,
+	}
+}

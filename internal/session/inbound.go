@@ -1,0 +1,118 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
+)
+
+// Inbound takes a call from outside: it is stored, rings, and its number's document decides. It returns
+// at once.
+func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	refuse := func(code int, reason string) {
+		m.Log.Info("inbound call refused", "from", in.From, "to", in.To, "source", in.Source, "sip_code", code, "reason", reason)
+		leg.Reject(code, reason)
+		go func() { // owned by the leg: its events end with it
+			for range leg.Events() {
+			}
+		}()
+	}
+	number, err := m.Store.NumberByPhone(ctx, in.To)
+	switch {
+	case errors.Is(err, call.ErrNotFound):
+		refuse(404, "Not Found")
+		return
+	case err != nil || m.Draining():
+		refuse(503, "Service Unavailable")
+		return
+	}
+	now := m.Clock.Now()
+	c := &call.Call{
+		SID: twilio.NewSID(twilio.CallPrefix), AccountSID: number.AccountSID,
+		To: in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,
+		DateCreated: now, DateUpdated: now, DialedAt: now, PriceUnit: "USD",
+		NumberSID: number.SID, CallerName: in.CallerName, ForwardedFrom: in.ForwardedFrom,
+		Dialog: leg.Dialog(),
+		Options: call.Options{
+			URL: number.VoiceURL, Method: number.VoiceMethod,
+			FallbackURL: number.VoiceFallback, FallbackMethod: number.FallbackMethod,
+			StatusURL: number.StatusURL, StatusMethod: number.StatusMethod, StatusEvents: []string{"completed"},
+			SIPHeaders: in.Headers, SIPSource: host(in.Source), CallerIDLookup: number.CallerIDLookup,
+		},
+	}
+	if in.Hairpin {
+		c.Options.SIPSource = "" // no SIP party outside
+	}
+	if in.Trunk != nil {
+		c.TrunkSID = in.Trunk.SID
+	}
+	ch := call.Change{Events: []call.Event{newEvent(c, "created", now), newEvent(c, "ringing", now)}}
+	if err := m.Store.AddCall(ctx, c, ch); err != nil {
+		m.Log.Error("inbound call not stored", "from", in.From, "to", in.To, "err", err)
+		refuse(503, "Service Unavailable")
+		return
+	}
+	m.publish(ch)
+	s := m.newSession(c)
+	s.leg = leg
+	if !m.adopt(s, func(ctx context.Context) {
+		defer s.recovered()
+		s.receive(ctx)
+	}) {
+		refuse(503, "Service Unavailable")
+		_ = m.settleNow(c)
+	}
+}
+
+// settleNow finalises a call that was stored but never ran.
+func (m *Manager) settleNow(c *call.Call) error {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	return m.settle(ctx, c)
+}
+
+// receive rings and runs an inbound call to its end.
+func (s *Session) receive(ctx context.Context) {
+	s.trace("INVITE from %s to %s", s.call.From, s.call.To)
+	if err := s.connect(ctx); err != nil {
+		s.log.Error("inbound call without account", "err", err)
+		_ = s.finish(call.Failed, call.Cause{SIPCode: 500, Reason: err.Error(), Local: true})
+		s.drainLeg()
+		return
+	}
+	if s.call.Options.URL == "" {
+		s.notify(&twilio.Error{Code: 11100, Message: "the number " + s.call.To + " has no VoiceUrl: set one with `offhook numbers update`"}, nil)
+		_ = s.finish(call.Failed, call.Cause{SIPCode: 404, Reason: "number without VoiceUrl", Local: true})
+		s.drainLeg()
+		return
+	}
+	s.leg.Ring()
+	s.begin(func(ctx context.Context, s *Session) (*document, error) { return s.firstDocument(ctx) })
+	s.run(ctx)
+}
+
+func host(hostport string) string {
+	for i := len(hostport) - 1; i >= 0; i-- {
+		if hostport[i] == ':' {
+			return hostport[:i]
+		}
+	}
+	return hostport
+}
+
+// wait pauses for d of the call's clock.
+func (s *Session) wait(ctx context.Context, d time.Duration) error {
+	t := s.m.Clock.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,302 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/offhook/offhook/internal/bus"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/twilio"
+)
+
+// Config is what a Manager stands on. Every field is required but those with a default.
+type Config struct {
+	Store     Store
+	Dialer    Dialer
+	Hooks     Hooks
+	Voices    Synthesizer
+	Publisher Publisher
+	// CallbacksDue is told that callbacks were committed.
+	CallbacksDue func()
+	// Trunks are the trunks as they are now.
+	Trunks func() []call.Trunk
+	// Simulator is the host:port of the simulated phones, "" for none. A number that no trunk serves rings there.
+	Simulator func() string
+	// SIPLimits and SimulatorLimits pace calls to sip: URIs and to the simulator; the zero value is no limit.
+	SIPLimits, SimulatorLimits Limits
+	// OwnedFromOnly refuses a From that is not one of the account's numbers (production).
+	OwnedFromOnly bool
+	Clock         clock.Clock
+	Log           *slog.Logger
+}
+
+// Limits of one dialling queue.
+type Limits struct {
+	CPS      float64 // calls a second, 0 unlimited
+	MaxCalls int     // at the same time, 0 unlimited
+}
+
+// Manager owns the live calls of this node and is what both APIs call.
+type Manager struct {
+	Config
+	ctx    context.Context // cancelled when the last grace is over: live calls are hung up
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	live     map[string]*Session
+	lanes    map[string]*lane
+	draining bool
+	sessions sync.WaitGroup // sessions
+	workers  sync.WaitGroup // dialling queues
+}
+
+// errShutdown ends the calls that outlive the drain.
+var errShutdown = errors.New("offhook is shutting down")
+
+// NewManager makes a manager; Start it before it takes calls.
+func NewManager(cfg Config) *Manager {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &Manager{Config: cfg, ctx: ctx, cancel: cancel, live: map[string]*Session{}, lanes: map[string]*lane{}}
+}
+
+// Start settles the calls an earlier process left behind and dials those it had queued.
+func (m *Manager) Start(ctx context.Context) error {
+	left, err := m.Store.Live(ctx)
+	if err != nil {
+		return fmt.Errorf("session: calls left by the last run: %w", err)
+	}
+	for _, c := range left {
+		if err := m.settle(ctx, c); err != nil {
+			return err
+		}
+	}
+	waiting, err := m.Store.Queued(ctx, "", laneBuffer)
+	if err != nil {
+		return fmt.Errorf("session: queued calls: %w", err)
+	}
+	for _, c := range waiting {
+		m.enqueue(c)
+	}
+	return nil
+}
+
+// settle finalises a call whose process is gone: completed when it was answered, else failed.
+func (m *Manager) settle(ctx context.Context, c *call.Call) error {
+	from, now := c.Status, m.Clock.Now()
+	status, event := call.Failed, "failed"
+	if from == call.InProgress {
+		status, event = call.Completed, "completed"
+	}
+	if err := c.Move(status); err != nil {
+		return err
+	}
+	c.EndedAt, c.DateUpdated = now, now
+	c.Cause = call.Cause{Reason: "offhook was restarted", Local: true, SIPCode: c.Cause.SIPCode}
+	ch := call.Change{
+		Events:    []call.Event{newEvent(c, event, now)},
+		Callbacks: newCallbacks(c, "completed", now, voiceParams(c)),
+	}
+	if err := m.Store.SaveCall(ctx, c, from, ch); err != nil && !errors.Is(err, call.ErrConflict) {
+		return fmt.Errorf("session: settle %s: %w", c.SID, err)
+	}
+	return nil
+}
+
+// Drain refuses new calls, waits for the live ones until ctx is done, then hangs those up, and returns
+// when all are stored. It may be called once.
+func (m *Manager) Drain(ctx context.Context) {
+	m.mu.Lock()
+	m.draining = true
+	for _, l := range m.lanes {
+		l.stop()
+	}
+	m.mu.Unlock()
+	m.workers.Wait()
+
+	over := make(chan struct{})
+	go func() { m.sessions.Wait(); close(over) }()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+	m.cancel(errShutdown)
+	<-over
+}
+
+// Draining reports whether new calls are refused.
+func (m *Manager) Draining() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.draining
+}
+
+// Count is the number of live calls on this node.
+func (m *Manager) Count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.live)
+}
+
+// Create stores an outbound call and puts it into its dialling queue.
+func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreateParams) (*call.Call, error) {
+	if m.Draining() {
+		return nil, twilio.Err(20503)
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	now := m.Clock.Now()
+	c := &call.Call{
+		SID: twilio.NewSID(twilio.CallPrefix), AccountSID: accountSID,
+		To: p.To, From: p.From, Direction: call.OutboundAPI, Status: call.Queued,
+		DateCreated: now, DateUpdated: now, PriceUnit: "USD", Options: p.Options,
+	}
+	if err := m.checkFrom(ctx, c); err != nil {
+		return nil, err
+	}
+	c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.To)
+	ch := call.Change{Events: []call.Event{newEvent(c, "created", now), newEvent(c, "queued", now)}}
+	for _, w := range p.Warnings {
+		ch.Notifications = append(ch.Notifications, notification(c, w, now))
+	}
+	if err := m.Store.CreateCall(ctx, c, ch); err != nil {
+		return nil, fmt.Errorf("session: create call: %w", err)
+	}
+	m.publish(ch)
+	answer := c.Clone()
+	m.enqueue(c)
+	return answer, nil
+}
+
+// checkFrom finds the number of ours that c comes from, and refuses what the account may not present.
+func (m *Manager) checkFrom(ctx context.Context, c *call.Call) error {
+	n, err := m.Store.NumberByPhone(ctx, c.From)
+	switch {
+	case err == nil && n.AccountSID == c.AccountSID:
+		c.NumberSID = n.SID
+		return nil
+	case err != nil && !errors.Is(err, call.ErrNotFound):
+		return fmt.Errorf("session: look up From: %w", err)
+	case m.OwnedFromOnly && !isSIP(c.To):
+		return twilio.Err(21210)
+	}
+	return nil
+}
+
+// Update changes a call as POST /Calls/{Sid} does (calls-api section 7).
+func (m *Manager) Update(ctx context.Context, accountSID, sid string, p call.UpdateParams) (*call.Call, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	for range 3 { // a queued call may be taken from the queue while we look
+		c, err := m.Store.Call(ctx, accountSID, sid)
+		if err != nil {
+			return nil, err
+		}
+		if s := m.session(sid); s != nil {
+			err := s.do(ctx, func() error { return s.update(p) })
+			if errors.Is(err, errOver) {
+				continue // it ended meanwhile; the store knows how
+			}
+			if err != nil {
+				return nil, err
+			}
+			return m.Store.Call(ctx, accountSID, sid)
+		}
+		if c.Status != call.Queued {
+			return nil, errNotInProgress()
+		}
+		if p.Status == "" {
+			return nil, errNotInProgress()
+		}
+		err = m.cancelQueued(ctx, c)
+		if errors.Is(err, call.ErrConflict) {
+			continue
+		}
+		return c, err
+	}
+	return nil, errNotInProgress()
+}
+
+// cancelQueued ends a call that was never dialled: its event is stored, no callback is sent
+// (call-lifecycle section 1).
+func (m *Manager) cancelQueued(ctx context.Context, c *call.Call) error {
+	now := m.Clock.Now()
+	if err := c.Move(call.Canceled); err != nil {
+		return call.ErrConflict
+	}
+	c.EndedAt, c.DateUpdated, c.QueueTime = now, now, now.Sub(c.DateCreated)
+	c.Cause = call.Cause{Reason: "canceled while queued", Local: true}
+	ch := call.Change{Events: []call.Event{newEvent(c, "canceled", now)}}
+	if err := m.Store.CancelQueued(ctx, c, ch); err != nil {
+		return err
+	}
+	m.publish(ch)
+	return nil
+}
+
+// Delete removes an ended call and all that was stored of it.
+func (m *Manager) Delete(ctx context.Context, accountSID, sid string) error {
+	err := m.Store.DeleteCall(ctx, accountSID, sid)
+	if errors.Is(err, call.ErrLive) {
+		return twilio.Err(20009)
+	}
+	return err
+}
+
+func (m *Manager) session(sid string) *Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.live[sid]
+}
+
+// adopt makes s live and runs it; false when the call is live already or new calls are refused.
+func (m *Manager) adopt(s *Session, run func(context.Context)) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.draining || m.live[s.sid] != nil {
+		return false
+	}
+	m.live[s.sid] = s
+	m.sessions.Add(1)
+	go func() {
+		defer m.sessions.Done()
+		defer func() {
+			m.mu.Lock()
+			delete(m.live, s.sid)
+			m.mu.Unlock()
+			close(s.done)
+		}()
+		run(m.ctx)
+	}()
+	return true
+}
+
+// publish tells the watchers what was just stored, and the dispatcher that callbacks wait.
+func (m *Manager) publish(ch call.Change) {
+	for _, e := range ch.Events {
+		m.Publisher.Publish(e)
+	}
+	if len(ch.Callbacks) > 0 {
+		m.CallbacksDue()
+	}
+}
+
+func (m *Manager) trace(sid string, format string, args ...any) {
+	m.Publisher.Trace(sid, bus.Trace{Time: m.Clock.Now(), Text: fmt.Sprintf(format, args...)})
+}
+
+// notify stores a notification; a store that cannot take it costs the notification, not the call.
+func (m *Manager) notify(n call.Notification) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := m.Store.AddNotification(ctx, n); err != nil {
+		m.Log.Error("notification lost", "call_sid", n.CallSID, "code", n.Code, "err", err)
+	}
+	m.trace(n.CallSID, "%d %s", n.Code, n.Message)
+}

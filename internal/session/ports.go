@@ -1,0 +1,93 @@
+// Package session runs live calls: it takes calls from the dialling queue and from outside, moves them
+// through their statuses, runs their TwiML documents and tells their applications what happens.
+//
+// One Session is one call. Its loop is the only goroutine that changes the call; the verbs run in one
+// child that the loop starts, cancels and waits for. Manager owns the sessions and is what both APIs call.
+package session
+
+import (
+	"context"
+	"iter"
+
+	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/bus"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/speech"
+	"github.com/offhook/offhook/internal/webhook"
+)
+
+// Leg is one party's signalling and media. Its methods return at once unless said otherwise, are safe
+// for concurrent use, and do nothing on a leg that is over.
+type Leg interface {
+	// Dialog is what is stored of the SIP dialog; complete before Invite.
+	Dialog() *call.Dialog
+	// Events tells what happens to the leg. It is closed after LegEnded, which always comes.
+	Events() <-chan call.LegEvent
+	// Invite calls the other party (outbound legs).
+	Invite()
+	// Ring says that we alert somebody (inbound legs).
+	Ring()
+	// Answer takes an inbound call; it returns an error when the caller has already gone.
+	Answer() error
+	// Reject refuses an inbound call that is not answered with a final SIP code.
+	Reject(code int, reason string)
+	// Hangup ends the leg in whatever state it is.
+	Hangup()
+
+	// Play queues c behind what is playing; done is closed when its last frame left or was dropped.
+	Play(c *audio.Clip) (done <-chan struct{})
+	// PlayDigits queues DTMF, w and W being pauses of 0.5 s and 1 s.
+	PlayDigits(digits string) (done <-chan struct{})
+	// Flush drops what plays and what is queued.
+	Flush()
+}
+
+// Dialer makes legs to other parties.
+type Dialer interface {
+	// NewLeg reserves what the leg needs and sends nothing yet.
+	NewLeg(spec call.OutboundLeg) (Leg, error)
+	// Self is the host:port of our own SIP listener, for calls to our own numbers.
+	Self() string
+}
+
+// Store keeps calls. Every method writes or reads whole transactions and is safe for concurrent use.
+// A store that cannot be written returns call.ErrUnavailable.
+type Store interface {
+	// CreateCall inserts a call asked for by an API; AddCall one that is already live, ahead of those.
+	CreateCall(ctx context.Context, c *call.Call, ch call.Change) error
+	AddCall(ctx context.Context, c *call.Call, ch call.Change) error
+	// SaveCall writes c and ch when the stored call still has status from and is ours or unowned;
+	// otherwise call.ErrConflict.
+	SaveCall(ctx context.Context, c *call.Call, from call.Status, ch call.Change) error
+	// CancelQueued ends a call that no session has taken from the queue; otherwise call.ErrConflict.
+	CancelQueued(ctx context.Context, c *call.Call, ch call.Change) error
+	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
+	DeleteCall(ctx context.Context, accountSID, sid string) error
+	// Queued lists calls not yet dialled, first in first out.
+	Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error)
+	// Live lists the calls that have not ended and that were dialled or came in.
+	Live(ctx context.Context) ([]*call.Call, error)
+	AddNotification(ctx context.Context, n call.Notification) error
+	NumberByPhone(ctx context.Context, phone string) (*call.Number, error)
+	Account(ctx context.Context, sid string) (*call.Account, error)
+}
+
+// Synthesizer speaks.
+type Synthesizer interface {
+	// Say yields the utterance clause by clause, each as soon as it is ready; it ends early with an error.
+	Say(ctx context.Context, u speech.Utterance) iter.Seq2[*audio.Clip, error]
+}
+
+// Hooks makes the requests to a customer's application.
+type Hooks interface {
+	// Client makes the requests of one call, signed with its account's token.
+	Client(authToken string) *webhook.Client
+	// Clip gets the audio behind a <Play> URL.
+	Clip(ctx context.Context, c *webhook.Client, url string) (*audio.Clip, error)
+}
+
+// Publisher tells those who watch.
+type Publisher interface {
+	Publish(e call.Event)
+	Trace(callSID string, t bus.Trace)
+}

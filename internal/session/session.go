@@ -1,0 +1,476 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/twilio"
+	"github.com/offhook/offhook/internal/webhook"
+)
+
+// saveTimeout bounds one write of a live call's state.
+const saveTimeout = 5 * time.Second
+
+// Session is one live call. Its loop owns call, leg and verbs; others reach them through do.
+type Session struct {
+	m     *Manager
+	sid   string
+	log   *slog.Logger
+	hooks *webhook.Client // of this call: cookies, credentials
+	inbox chan command
+	done  chan struct{} // closed when the session is gone
+
+	call  *call.Call
+	leg   Leg
+	verbs *verbs // the running document; nil before the first
+	over  bool   // the final status is stored
+
+	sentDigits bool // SendDigits has left; the verbs' own
+
+	ringing clock.Timer // ring time-out of an outbound call
+	limit   clock.Timer // TimeLimit, from the answer
+
+	snapshot atomic.Pointer[call.Call] // the call as last stored, for the verbs to read
+	keys     atomic.Pointer[chan byte] // where pressed keys go while somebody listens
+}
+
+// command is a function to be run by the session's loop.
+type command struct {
+	fn    func() error
+	reply chan error
+}
+
+var (
+	errOver     = errors.New("session: the call is over")
+	errNotReady = errors.New("session: the loop never started")
+)
+
+// errNotInProgress is what an update of a call in the wrong status gets (calls-api section 7).
+func errNotInProgress() error {
+	return &twilio.Error{Code: 21220, Status: 400, Message: "Call is not in-progress. Cannot redirect."}
+}
+
+func (m *Manager) newSession(c *call.Call) *Session {
+	s := &Session{
+		m: m, sid: c.SID, call: c,
+		log:   m.Log.With("call_sid", c.SID),
+		inbox: make(chan command), done: make(chan struct{}),
+		ringing: m.Clock.NewTimer(time.Hour), limit: m.Clock.NewTimer(time.Hour),
+	}
+	s.ringing.Stop()
+	s.limit.Stop()
+	s.snapshot.Store(c.Clone())
+	return s
+}
+
+// do runs fn in the session's loop and returns what it returned, errOver when the call ended first.
+func (s *Session) do(ctx context.Context, fn func() error) error {
+	c := command{fn, make(chan error, 1)}
+	select {
+	case s.inbox <- c:
+		return <-c.reply // the loop answers every command it took, even by panic
+	case <-s.done:
+		return errOver
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// connect reads the account's token and opens its webhook client.
+func (s *Session) connect(ctx context.Context) error {
+	a, err := s.m.Store.Account(ctx, s.call.AccountSID)
+	if err != nil {
+		return fmt.Errorf("session: account %s: %w", s.call.AccountSID, err)
+	}
+	s.hooks = s.m.Hooks.Client(a.AuthToken)
+	return nil
+}
+
+// dial takes a queued call: it commits that the INVITE leaves, sends it and runs the call to its end.
+func (s *Session) dial(ctx context.Context) error {
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	now := s.m.Clock.Now()
+	s.call.QueueTime = now.Sub(s.call.DateCreated)
+	leg, err := s.newLeg()
+	if err != nil {
+		s.m.notify(notification(s.call, asTwilio(err), now))
+		s.call.DialedAt = now
+		return s.finish(call.Failed, call.Cause{Reason: err.Error(), Code: asTwilio(err).Code, Local: true})
+	}
+	s.leg = leg
+	s.call.DialedAt, s.call.Dialog = now, leg.Dialog()
+	if err := s.save(call.Queued, "", "initiated"); err != nil {
+		leg.Hangup() // it sent nothing, so this only gives its ports back
+		s.drainLeg()
+		return err
+	}
+	s.trace("INVITE %s", leg.Dialog().Target)
+	timeout := call.DefaultTimeout
+	if s.call.Options.Timeout > 0 {
+		timeout = time.Duration(s.call.Options.Timeout) * time.Second
+	}
+	s.ringing.Reset(timeout)
+	leg.Invite()
+	s.run(ctx)
+	return nil
+}
+
+func (s *Session) newLeg() (Leg, error) {
+	spec, err := s.m.legFor(s.call)
+	if err != nil {
+		return nil, err
+	}
+	return s.m.Dialer.NewLeg(spec)
+}
+
+// run is the only goroutine that changes the call.
+func (s *Session) run(ctx context.Context) {
+	defer s.drainLeg()
+	for !s.over {
+		select {
+		case e, ok := <-s.leg.Events():
+			if !ok {
+				e = call.LegEnded{Cause: call.Cause{Reason: "leg lost", Local: true}}
+			}
+			s.onLeg(e)
+		case c := <-s.inbox:
+			s.obey(c)
+		case result := <-s.verbs.ended():
+			s.onDocumentEnd(result)
+		case <-s.ringing.C():
+			s.trace("nobody answered in time")
+			s.hangup(call.NoAnswer, call.Cause{SIPCode: 487, Reason: "ring time-out", Local: true})
+		case <-s.limit.C():
+			s.trace("time limit reached")
+			s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "time limit", Local: true})
+		case <-ctx.Done():
+			s.trace("offhook is shutting down")
+			s.giveUp(context.Cause(ctx).Error())
+		}
+	}
+}
+
+// obey answers c even when its function panics; the panic then ends this call (recovered).
+func (s *Session) obey(c command) {
+	err := errors.New("internal error")
+	defer func() { c.reply <- err }()
+	err = c.fn()
+}
+
+// recovered ends the call after a panic in its loop. The process and every other call go on.
+func (s *Session) recovered() {
+	r := recover()
+	if r == nil {
+		return
+	}
+	s.log.Error("panic in a call, hanging it up", "panic", r, "stack", string(debug.Stack()))
+	defer func() { // even this must not take the process down
+		if r := recover(); r != nil {
+			s.log.Error("panic while hanging up", "panic", r)
+		}
+	}()
+	s.giveUp("internal error")
+	s.drainLeg()
+}
+
+// giveUp ends the call whatever its state, for a reason of ours.
+func (s *Session) giveUp(reason string) {
+	if s.over {
+		return
+	}
+	status, code := call.Failed, 0
+	if s.call.Status == call.InProgress {
+		status, code = call.Completed, 200
+	}
+	s.hangup(status, call.Cause{SIPCode: code, Reason: reason, Local: true})
+}
+
+func (s *Session) onLeg(e call.LegEvent) {
+	switch e := e.(type) {
+	case call.LegRinging:
+		if s.call.Status != call.Queued {
+			return
+		}
+		s.trace("%d ringing", e.Code)
+		s.move(call.Ringing, "ringing", "ringing")
+	case call.LegAnswered:
+		s.ringing.Stop()
+		s.call.AnsweredAt = s.m.Clock.Now()
+		s.call.Dialog = s.leg.Dialog()
+		s.trace("200 answered")
+		s.inProgress(func(ctx context.Context, s *Session) (*document, error) {
+			return s.firstDocument(ctx)
+		})
+	case call.LegDigit:
+		s.trace("key %c", e.Key)
+		if keys := s.keys.Load(); keys != nil {
+			select {
+			case *keys <- e.Key:
+			default: // a listener takes 64 keys without pause; more is noise
+			}
+		}
+	case call.LegEnded:
+		s.onLegEnded(e)
+	}
+}
+
+// inProgress stores the answer; start is then the first instruction of a call that had none so far.
+func (s *Session) inProgress(start source) {
+	limit := call.DefaultTimeLimit
+	if s.call.Options.TimeLimit > 0 {
+		limit = time.Duration(s.call.Options.TimeLimit) * time.Second
+	}
+	s.limit.Reset(limit)
+	from := s.call.Status
+	if err := s.call.Move(call.InProgress); err != nil {
+		s.log.Error("answer ignored", "err", err)
+		return
+	}
+	if err := s.save(from, "answered", "answered"); err != nil {
+		s.storeFailed(err)
+		return
+	}
+	if start != nil {
+		s.begin(start)
+	}
+}
+
+func (s *Session) onLegEnded(e call.LegEnded) {
+	cause := e.Cause
+	switch {
+	case s.call.Status == call.InProgress:
+		s.trace("%s", hangupText(cause))
+		if cause.SIPCode == 0 {
+			cause.SIPCode = 200
+		}
+		s.finish(call.Completed, cause)
+	case e.Canceled:
+		s.trace("the caller gave up")
+		cause.SIPCode = 487
+		s.finish(call.NoAnswer, cause)
+	case s.call.Direction == call.Inbound:
+		s.trace("%s", hangupText(cause))
+		s.finish(call.Failed, cause)
+	default:
+		s.trace("%d %s", cause.SIPCode, cause.Reason)
+		s.finish(call.StatusOf(cause.SIPCode), cause)
+	}
+}
+
+func hangupText(c call.Cause) string {
+	switch {
+	case c.Reason != "" && c.Local:
+		return c.Reason
+	case c.Local:
+		return "hung up by us"
+	case c.Reason != "" && c.Reason != "OK":
+		return "hung up by the other side: " + c.Reason
+	default:
+		return "hung up by the other side"
+	}
+}
+
+// onDocumentEnd is the end of the instructions: the call ends with them.
+func (s *Session) onDocumentEnd(r result) {
+	switch {
+	case r.reject != nil && s.call.Status == call.Ringing:
+		s.hangup(r.reject.status, call.Cause{SIPCode: r.reject.code, Reason: r.reject.phrase, Local: true})
+	case s.call.Status == call.Ringing: // an empty document still answers (twiml section 1)
+		if s.answer() != nil {
+			return
+		}
+		s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: r.reason, Local: true})
+	default:
+		s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: r.reason, Local: true})
+	}
+}
+
+// answer takes the inbound call: first it is stored, then the 200 leaves. Loop only.
+func (s *Session) answer() error {
+	if s.call.Status != call.Ringing || s.call.Direction != call.Inbound {
+		return nil
+	}
+	s.call.AnsweredAt = s.m.Clock.Now()
+	s.inProgress(nil)
+	if s.over {
+		return errOver
+	}
+	if err := s.leg.Answer(); err != nil {
+		return fmt.Errorf("session: answer: %w", err) // LegEnded follows
+	}
+	s.call.Dialog = s.leg.Dialog()
+	s.trace("answered")
+	return nil
+}
+
+// update changes the live call. Loop only.
+func (s *Session) update(p call.UpdateParams) error {
+	if s.over {
+		return errOver
+	}
+	c := s.call
+	switch {
+	case p.Status != "" && c.Status != call.InProgress:
+		code := 487
+		if c.Direction == call.Inbound {
+			code = 480 // 487 belongs to the caller's own CANCEL
+		}
+		s.hangup(call.Canceled, call.Cause{SIPCode: code, Reason: "canceled by the API", Local: true})
+		return nil
+	case p.Status == call.Canceled:
+		return nil // no effect on an answered call
+	case p.Status == call.Completed:
+		s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "hung up by the API", Local: true})
+		return nil
+	case p.Redirects() && c.Status != call.InProgress && s.verbs == nil:
+		return errNotInProgress() // an inbound call may be redirected while its document runs unanswered
+	}
+	if p.TimeLimit > 0 && c.Status != call.InProgress && !p.Redirects() {
+		c.Options.TimeLimit = p.TimeLimit
+		return s.save(c.Status, "", "")
+	}
+	if p.Redirects() {
+		s.verbs.stop(errRedirected)
+	}
+	p.Apply(&c.Options)
+	if err := s.save(c.Status, "", ""); err != nil {
+		s.storeFailed(err)
+		return err
+	}
+	if p.TimeLimit > 0 && c.Status == call.InProgress {
+		left := time.Duration(p.TimeLimit)*time.Second - s.m.Clock.Now().Sub(c.AnsweredAt)
+		s.limit.Reset(max(left, 0))
+	}
+	if p.Redirects() {
+		s.trace("redirected by the API")
+		s.begin(func(ctx context.Context, s *Session) (*document, error) { return s.firstDocument(ctx) })
+	}
+	return nil
+}
+
+// begin runs the document that start gives, instead of the one that runs. Loop only.
+func (s *Session) begin(start source) {
+	s.verbs.stop(errRedirected)
+	s.verbs = s.startVerbs(start)
+}
+
+// move takes the call to a status that is not final and stores it with its event and callback.
+func (s *Session) move(to call.Status, event, callback string) {
+	from := s.call.Status
+	if err := s.call.Move(to); err != nil {
+		s.log.Error("status ignored", "err", err)
+		return
+	}
+	if err := s.save(from, event, callback); err != nil {
+		s.storeFailed(err)
+	}
+}
+
+// hangup ends a call from our side: the final status is stored first, then the other side hears of it.
+func (s *Session) hangup(status call.Status, cause call.Cause) {
+	s.trace("%s", hangupText(cause))
+	s.finish(status, cause)
+}
+
+// finish stores the final status and lets the leg go. Loop only.
+func (s *Session) finish(status call.Status, cause call.Cause) error {
+	if s.over {
+		return nil
+	}
+	s.over = true
+	s.verbs.stop(errOver)
+	s.ringing.Stop()
+	s.limit.Stop()
+	from := s.call.Status
+	if err := s.call.Move(status); err != nil {
+		s.log.Error("final status ignored", "err", err)
+	}
+	s.call.EndedAt, s.call.Cause = s.m.Clock.Now(), cause
+	err := s.save(from, string(status), "completed")
+	switch {
+	case s.leg == nil:
+	case s.call.Direction == call.Inbound && from == call.Ringing && cause.SIPCode >= 300:
+		s.leg.Reject(cause.SIPCode, cause.Reason)
+	default:
+		s.leg.Hangup()
+	}
+	if err != nil {
+		s.log.Error("end of the call not stored", "status", status, "err", err)
+	}
+	return err
+}
+
+// storeFailed is for a live call whose state could not be stored: a conflict means that another owner
+// took the call, so it ends here; otherwise the audio goes on and the next change stores both.
+func (s *Session) storeFailed(err error) {
+	s.log.Error("state of the call not stored", "err", err)
+	if errors.Is(err, call.ErrConflict) {
+		s.giveUp("the call was taken over")
+	}
+}
+
+// drainLeg waits until the leg is over, so that its ports and its place in the queue are free.
+func (s *Session) drainLeg() {
+	if s.leg == nil {
+		return
+	}
+	s.leg.Hangup()
+	for range s.leg.Events() {
+	}
+}
+
+// save writes the call, the event and the status callback of that name ("" for none) in one transaction.
+func (s *Session) save(from call.Status, event, callback string) error {
+	now := s.m.Clock.Now()
+	c := s.call
+	c.DateUpdated = now
+	eventSeq, callbackSeq := c.EventSeq, c.CallbackSeq
+	var ch call.Change
+	if event != "" {
+		ch.Events = append(ch.Events, newEvent(c, event, now))
+	}
+	if event == "answered" { // media is connected and the first instruction is next
+		ch.Events = append(ch.Events, newEvent(c, "in-progress", now))
+	}
+	if callback != "" {
+		ch.Callbacks = newCallbacks(c, callback, now, voiceParams(c))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	if err := s.m.Store.SaveCall(ctx, c, from, ch); err != nil {
+		c.EventSeq, c.CallbackSeq = eventSeq, callbackSeq
+		return fmt.Errorf("session: save %s: %w", c.SID, err)
+	}
+	s.snapshot.Store(c.Clone())
+	s.m.publish(ch)
+	return nil
+}
+
+func (s *Session) trace(format string, args ...any) { s.m.trace(s.sid, format, args...) }
+
+// notify tells the customer of an error or warning of this call.
+func (s *Session) notify(e *twilio.Error, fill func(*call.Notification)) {
+	n := notification(s.snapshot.Load(), e, s.m.Clock.Now())
+	if fill != nil {
+		fill(&n)
+	}
+	s.m.notify(n)
+}
+
+// asTwilio finds the catalogue's error in err, else calls it an internal one.
+func asTwilio(err error) *twilio.Error {
+	var e *twilio.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &twilio.Error{Code: 12400, Message: err.Error(), Cause: err}
+}

@@ -1,0 +1,342 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
+	"github.com/offhook/offhook/internal/twiml"
+	"github.com/offhook/offhook/internal/webhook"
+)
+
+// Bounds of one call's control flow; Twilio documents none (twiml section 3, Redirect, design).
+const (
+	maxDocuments = 1000 // fetched in a row
+	maxSilentRun = 50   // of them without a verb that needs media
+)
+
+var errRedirected = errors.New("session: redirected")
+
+// verbs is the one goroutine that runs a call's documents.
+type verbs struct {
+	cancel context.CancelCauseFunc
+	result chan result // one value, then never again
+	gone   chan struct{}
+}
+
+// result is how a run of documents ended by itself.
+type result struct {
+	reason string     // for the cause of the call
+	reject *rejection // <Reject> of a call that was not answered
+}
+
+type rejection struct {
+	code   int
+	phrase string
+	status call.Status
+}
+
+// source gives the first document of a run.
+type source func(ctx context.Context, s *Session) (*document, error)
+
+// document is a TwiML document and where it came from.
+type document struct {
+	*twiml.Document
+	method   string // how it was requested
+	fallback bool   // it came from the fallback URL
+	noRetry  bool   // no fallback is left
+}
+
+// step is what a verb leaves to be done: nothing (the next sibling) or another document.
+type step struct {
+	jump   bool
+	method string
+	url    string // absolute
+	params url.Values
+}
+
+var nextVerb = step{}
+
+// stopError ends a run of documents from inside a verb.
+type stopError struct{ result }
+
+func (e stopError) Error() string { return "session: " + e.reason }
+
+// startVerbs runs what start gives, and what that leads to, in a goroutine of its own.
+func (s *Session) startVerbs(start source) *verbs {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	v := &verbs{cancel: cancel, result: make(chan result, 1), gone: make(chan struct{})}
+	go func() {
+		defer close(v.gone)
+		defer func() {
+			if r := recover(); r != nil {
+				s.log.Error("panic in a verb, hanging up", "panic", r, "stack", string(debug.Stack()))
+				v.result <- result{reason: "internal error"}
+			}
+		}()
+		if r, ok := s.runDocuments(ctx, start); ok {
+			v.result <- r
+		}
+	}()
+	return v
+}
+
+// ended is where the result arrives; nil blocks when nothing runs.
+func (v *verbs) ended() <-chan result {
+	if v == nil {
+		return nil
+	}
+	return v.result
+}
+
+// stop cancels the run with cause and waits until it is gone.
+func (v *verbs) stop(cause error) {
+	if v == nil {
+		return
+	}
+	v.cancel(cause)
+	<-v.gone
+}
+
+// runDocuments runs one document after the other until the instructions end. ok is false when ctx ended them.
+func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok bool) {
+	doc, err := start(ctx, s)
+	silent := 0
+	for n := 1; ; n++ {
+		var next step
+		if err == nil {
+			next, err = s.runDocument(ctx, doc, &silent)
+		}
+		if ctx.Err() != nil {
+			return result{}, false
+		}
+		var stop stopError
+		switch {
+		case errors.As(err, &stop):
+			return stop.result, true
+		case err != nil:
+			doc, err = s.recoverDocument(ctx, doc, err)
+		case !next.jump:
+			return result{reason: "end of document"}, true
+		case n >= maxDocuments || silent >= maxSilentRun:
+			return s.errorPrompt(ctx, fmt.Errorf("%d documents in a row, %d without audio: the call goes in circles", n, silent))
+		default:
+			doc, err = s.fetch(ctx, next)
+		}
+		var last lastError
+		if errors.As(err, &last) {
+			return s.errorPrompt(ctx, last.error)
+		}
+	}
+}
+
+// runDocument runs the verbs of doc in order.
+func (s *Session) runDocument(ctx context.Context, doc *document, silent *int) (step, error) {
+	for _, w := range doc.Warnings {
+		s.notify(&twilio.Error{Code: w.Code, Message: w.Message}, func(n *call.Notification) {
+			n.Level, n.RequestURL, n.RequestMethod = call.LevelWarning, doc.URL, doc.method
+		})
+	}
+	*silent++
+	for i, v := range doc.Verbs {
+		next, err := s.runVerb(ctx, doc, v, i == 0, silent)
+		if err != nil || next.jump {
+			return next, err
+		}
+		if ctx.Err() != nil {
+			return nextVerb, context.Cause(ctx)
+		}
+	}
+	return nextVerb, nil
+}
+
+// runVerb runs one verb. The set is closed: Twilio owns the list.
+func (s *Session) runVerb(ctx context.Context, doc *document, v twiml.Verb, first bool, silent *int) (step, error) {
+	switch v := v.(type) {
+	case *twiml.Redirect:
+		return s.redirect(doc, v)
+	case *twiml.Reject:
+		return nextVerb, s.reject(v, first)
+	case *twiml.Hangup:
+		return nextVerb, stopError{result{reason: "<Hangup>"}}
+	case *twiml.Pause:
+		if first {
+			return nextVerb, s.pause(ctx, v) // keeps an inbound call ringing for its length
+		}
+	case *twiml.Unsupported:
+		return nextVerb, s.unsupported(v)
+	}
+	*silent = 0
+	if err := s.do(ctx, s.answer); err != nil {
+		return nextVerb, err
+	}
+	switch v := v.(type) {
+	case *twiml.Say:
+		return nextVerb, s.say(ctx, v)
+	case *twiml.Play:
+		return nextVerb, s.playVerb(ctx, doc, v)
+	case *twiml.Pause:
+		return nextVerb, s.pause(ctx, v)
+	case *twiml.Gather:
+		return s.gather(ctx, doc, v)
+	}
+	return nextVerb, fmt.Errorf("session: no way to run <%s>", v.Name())
+}
+
+// unsupported is a verb of Twilio's that offhook does not have yet: an error, not silence.
+func (s *Session) unsupported(v *twiml.Unsupported) error {
+	what := "<" + v.Verb + ">"
+	if v.Feature != "" {
+		what += " " + v.Feature
+	}
+	return &twilio.Error{Code: 12200, Message: fmt.Sprintf("line %d: %s is not available in this version of offhook", v.Line(), what)}
+}
+
+// lastError is an error after which no fallback is left.
+type lastError struct{ error }
+
+// recoverDocument takes the fallback URL after a document failed; lastError when there is none.
+func (s *Session) recoverDocument(ctx context.Context, doc *document, err error) (*document, error) {
+	failed := asTwilio(err)
+	o := s.snapshot.Load().Options
+	s.notify(failed, func(n *call.Notification) {
+		n.Level = call.LevelError
+		var fe *fetchError
+		if errors.As(err, &fe) {
+			fe.describe(n)
+		} else if doc != nil {
+			n.RequestURL, n.RequestMethod = doc.URL, doc.method
+		}
+	})
+	if o.FallbackURL == "" || (doc != nil && doc.noRetry) || isFallback(err) {
+		return doc, lastError{err}
+	}
+	errorURL := o.URL
+	var fe *fetchError
+	if errors.As(err, &fe) {
+		errorURL = fe.url
+	} else if doc != nil && doc.URL != "" {
+		errorURL = doc.URL
+	}
+	d, err := s.fetch(ctx, step{
+		jump: true, method: o.FallbackMethod, url: o.FallbackURL,
+		params: url.Values{"ErrorCode": {strconv.Itoa(failed.Code)}, "ErrorUrl": {errorURL}},
+	})
+	if err != nil {
+		return nil, fallbackError{err}
+	}
+	d.fallback, d.noRetry = true, true
+	return d, nil
+}
+
+// fallbackError is a failure of the fallback URL itself.
+type fallbackError struct{ error }
+
+func (e fallbackError) Unwrap() error { return e.error }
+
+func isFallback(err error) bool {
+	var f fallbackError
+	return errors.As(err, &f)
+}
+
+// firstDocument is what the call was created, or redirected, to run.
+func (s *Session) firstDocument(ctx context.Context) (*document, error) {
+	c := s.snapshot.Load()
+	o := c.Options
+	var digits <-chan struct{}
+	if o.SendDigits != "" && c.Status == call.InProgress && !s.sentDigits {
+		s.sentDigits = true
+		s.trace("sending digits %s", o.SendDigits)
+		digits = s.leg.PlayDigits(o.SendDigits)
+	}
+	var doc *document
+	var err error
+	if o.URL != "" {
+		doc, err = s.fetch(ctx, step{jump: true, method: o.Method, url: o.URL})
+	} else {
+		var d *twiml.Document
+		if d, err = twiml.ParseInline([]byte(o.Twiml)); err == nil {
+			doc = &document{Document: d, method: "POST"}
+		}
+	}
+	if digits != nil {
+		select {
+		case <-digits:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return doc, err
+}
+
+// fetchError is a failed request for TwiML, with what was seen.
+type fetchError struct {
+	error
+	method, url string
+	params      url.Values
+	response    *webhook.Response
+}
+
+func (e *fetchError) Unwrap() error { return e.error }
+
+func (e *fetchError) describe(n *call.Notification) {
+	n.RequestMethod, n.RequestURL, n.RequestParams = e.method, e.url, e.params.Encode()
+	if e.response != nil {
+		n.ResponseBody = string(e.response.Body)
+		for name, values := range e.response.Header {
+			for _, v := range values {
+				n.ResponseHeaders += name + ": " + v + "\r\n"
+			}
+		}
+	}
+}
+
+// fetch asks the application for its next document.
+func (s *Session) fetch(ctx context.Context, next step) (*document, error) {
+	params := voiceParams(s.snapshot.Load())
+	for name, values := range next.params {
+		params[name] = values
+	}
+	method := next.method
+	if method == "" {
+		method = "POST"
+	}
+	fail := func(err error, response *webhook.Response) error {
+		return &fetchError{err, method, next.url, params, response}
+	}
+	response, err := s.hooks.Fetch(ctx, webhook.Request{Method: method, URL: next.url, Params: params})
+	if err != nil {
+		if ctx.Err() == nil {
+			s.trace("%s %s failed: %s", method, next.url, asTwilio(err).Message)
+		}
+		return nil, fail(err, response)
+	}
+	s.trace("%s %s %d in %d ms", method, next.url, response.Status, response.Duration.Milliseconds())
+	d, err := twiml.FromResponse(response.ContentType, response.Body, response.URL)
+	if err != nil {
+		return nil, fail(err, response)
+	}
+	return &document{Document: d, method: method}, nil
+}
+
+// errorPrompt tells the caller that the application failed, and ends the call.
+func (s *Session) errorPrompt(ctx context.Context, err error) (result, bool) {
+	r := result{reason: "application error: " + err.Error()}
+	s.trace("application error: %s", asTwilio(err).Message)
+	if s.do(ctx, s.answer) != nil {
+		return r, ctx.Err() == nil
+	}
+	prompt := &twiml.Say{Loop: 1, Parts: []twiml.Part{{Text: errorText}}}
+	if err := s.say(ctx, prompt); err != nil {
+		s.log.Warn("error prompt not spoken", "err", err)
+	}
+	return r, ctx.Err() == nil
+}
+
+// errorText is what a caller hears when the application fails and no fallback helps.
+const errorText = "We are sorry. An application error has occurred. Goodbye."

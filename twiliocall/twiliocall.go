@@ -1,0 +1,49 @@
+// Package twiliocall is the TwilioCall resource, a voice call session, as it is on the wire of the
+// /v1/calls API: one Go type per JSON shape. It imports nothing of offhook's inside.
+package twiliocall
+
+// Call is one voice call session. Every property is always present, null when it has no value.
+type Call struct {
+	ID              string            `json:"id"` // the call SID, CA…
+	AccountSID      string            `json:"accountSid"`
+	From            string            `json:"from"` // E.164, sip: URI or client: identity
+	To              string            `json:"to"`
+	FromFormatted   string            `json:"fromFormatted"`
+	ToFormatted     string            `json:"toFormatted"`
+	ParentCallSID   *string           `json:"parentCallSid"`
+	PhoneNumberSID  *string           `json:"phoneNumberSid"`
+	Status          string            `json:"status"`
+	StartTime       *int64            `json:"startTime"` // Unix seconds
+	EndTime         *int64            `json:"endTime"`
+	Duration        *int              `json:"duration"` // whole seconds since the answer; null while live
+	Price           *float64          `json:"price"`    // positive, in PriceUnit
+	PriceUnit       string            `json:"priceUnit"`
+	Direction       string            `json:"direction"`  // inbound, outbound-api, outbound-dial
+	AnsweredBy      *string           `json:"answeredBy"` // human, machine, fax, unknown
+	Annotation      *string           `json:"annotation"`
+	CallerName      *string           `json:"callerName"`
+	QueueTime       int64             `json:"queueTime"` // milliseconds
+	ForwardedFrom   *string           `json:"forwardedFrom"`
+	GroupSID        *string           `json:"groupSid"`
+	TrunkSID        *string           `json:"trunkSid"`
+	URI             string            `json:"uri"`
+	SubresourceURIs map[string]string `json:"subresourceUris"`
+	DateCreated     int64             `json:"dateCreated"`
+	DateUpdated     int64             `json:"dateUpdated"`
+	Metadata        map[string]any    `json:"metadata"`
+	Held            bool              `json:"held"`
+	Muted           bool              `json:"muted"`
+}
+
+// Event is a CloudEvents 1.0 envelope around one of the twelve events of a call.
+type Event struct {
+	SpecVersion string `json:"specversion"` // 1.0
+	ID          string `json:"id"`
+	Type        string `json:"type"`   // TwilioCall.created, TwilioCall.ringing, …
+	Source      string `json:"source"` // the account's path
+	Subject     string `json:"subject"`
+	Time        string `json:"time"` // RFC 3339 with milliseconds
+	ContentType string `json:"datacontenttype"`
+	Sequence    int    `json:"sequence"` // from 0 per call without gaps
+	Data        any    `json:"data"`
+}
