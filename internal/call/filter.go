@@ -20,3 +20,26 @@ type Filter struct {
 	// then the page is empty.
 	AfterSID, BeforeSID string
 }
+
+// NumberFilter selects numbers of one account, newest first. Zero values do not restrict.
+type NumberFilter struct {
+	AccountSID   string
+	PhoneNumber  string // E.164, or a pattern in which * stands for any digits
+	FriendlyName string // exact
+
+	Limit, Offset       int
+	AfterSID, BeforeSID string // as in Filter
+}
+
+// NotificationFilter selects notifications of one account, newest first. Zero values do not restrict.
+type NotificationFilter struct {
+	AccountSID string
+	CallSID    string
+	SID        string // that one only
+	Levels     []int  // LevelError, LevelWarning
+	// Time bounds: After is inclusive (>=), Before exclusive (<).
+	After, Before time.Time
+
+	Limit, Offset       int
+	AfterSID, BeforeSID string // as in Filter
+}
