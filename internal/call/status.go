@@ -44,3 +44,6 @@ func (c *Call) Move(next Status) error {
 	c.Status = next
 	return nil
 }
+
+// Ended reports whether s is one of the final statuses; unlike Final it is false for a word that is no status.
+func (s Status) Ended() bool { return slices.Contains(Statuses, s) && s.Final() }

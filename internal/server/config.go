@@ -104,6 +104,9 @@ type Config struct {
 	// simulated phones); the subcommand is appended. Empty: neither is available, as in tests that
 	// bring their own.
 	Executable []string
+	// Simulator is the host:port of simulated phones that run already. Default: a child process of
+	// Executable in dev mode, else none.
+	Simulator string
 	// Version is reported by /healthz and in the SIP User-Agent. Default "dev".
 	Version string
 	// Clock is the only source of time. Default clock.System.

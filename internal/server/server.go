@@ -3,9 +3,347 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/offhook/offhook/internal/bus"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/callapi"
+	"github.com/offhook/offhook/internal/media"
+	"github.com/offhook/offhook/internal/session"
+	"github.com/offhook/offhook/internal/sip"
+	"github.com/offhook/offhook/internal/speech"
+	"github.com/offhook/offhook/internal/store"
+	"github.com/offhook/offhook/internal/twilioapi"
+	"github.com/offhook/offhook/internal/webhook"
 )
 
-// Run starts a server and serves until ctx is done.
+// Server is a running offhook. Make one with Start; Close stops it.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	account Account
+
+	store      *store.Store
+	voices     *speech.Voices
+	hooks      *webhook.Hooks
+	media      *media.Engine
+	sip        *sip.Endpoint
+	bus        *bus.Bus
+	manager    *session.Manager
+	dispatcher *webhook.Dispatcher
+	simulator  *simulator
+	http       *http.Server
+	listener   net.Listener
+
+	trunks  atomic.Pointer[[]call.Trunk]
+	closing chan struct{} // closed when live streams of the API shall end
+	failed  chan error    // a part that must run has stopped
+	stops   []func()      // what was opened, in order
+	once    sync.Once
+}
+
+// Run starts a server and serves until ctx is done; then it drains for cfg.Drain and stops.
 func Run(ctx context.Context, cfg Config) error {
-	return errors.New("server: not wired yet")
+	s, err := Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	s.log.Info(fmt.Sprintf("ready http=%s sip=%s", s.URL(), s.SIPAddr()))
+	var failure error
+	select {
+	case <-ctx.Done():
+		s.log.Info("draining: new calls are refused", "live", s.manager.Count(), "for", s.cfg.Drain)
+	case failure = <-s.failed:
+	}
+	drain, cancel := context.WithTimeout(context.Background(), s.cfg.Drain)
+	defer cancel()
+	s.Close(drain)
+	return failure
+}
+
+// Start opens and starts everything in order; when a part cannot start, those before it are stopped.
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Log, bus: bus.New(),
+		closing: make(chan struct{}), failed: make(chan error, 1),
+	}
+	s.trunks.Store(&[]call.Trunk{})
+	if err := s.open(ctx); err != nil {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.Close(over)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) error {
+	for _, part := range []func(context.Context) error{
+		s.openStore, s.openVoices, s.openHooks, s.openMedia, s.openSIP, s.openSimulator, s.openManager, s.openHTTP,
+	} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// opened notes how to stop what was just opened.
+func (s *Server) opened(stop func()) { s.stops = append(s.stops, stop) }
+
+func (s *Server) openStore(ctx context.Context) (err error) {
+	s.account, err = EnsureAccount(s.cfg.Data, s.cfg.AccountSID, s.cfg.AuthToken)
+	if err != nil {
+		return err
+	}
+	dsn := s.cfg.Database
+	if dsn == "" {
+		dsn = filepath.Join(s.cfg.Data, "offhook.db")
+	}
+	s.store, err = store.Open(ctx, store.Config{DSN: dsn, Clock: s.cfg.Clock, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.opened(func() {
+		if err := s.store.Close(); err != nil {
+			s.log.Error("store not closed", "err", err)
+		}
+	})
+	a := &call.Account{
+		SID: s.account.SID, AuthToken: s.account.AuthToken,
+		FriendlyName: "offhook", DateCreated: s.cfg.Clock.Now(),
+	}
+	if err := s.store.PutAccount(ctx, a); err != nil {
+		return err
+	}
+	return s.readTrunks(ctx)
+}
+
+// readTrunks takes the stored trunks as the ones in force.
+func (s *Server) readTrunks(ctx context.Context) error {
+	trunks, err := s.store.Trunks(ctx)
+	if err != nil {
+		return err
+	}
+	s.trunks.Store(&trunks)
+	return nil
+}
+
+func (s *Server) openVoices(context.Context) (err error) {
+	s.voices, err = speech.New(speech.Config{
+		Engine: s.cfg.Voice, Dir: filepath.Join(s.cfg.Data, "speech"),
+		Executable: s.cfg.Executable, Clock: s.cfg.Clock, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.opened(func() {
+		if err := s.voices.Close(); err != nil {
+			s.log.Warn("speech not closed", "err", err)
+		}
+	})
+	return nil
+}
+
+func (s *Server) openHooks(context.Context) error {
+	s.hooks = webhook.New(webhook.Config{Clock: s.cfg.Clock, Log: s.log})
+	s.opened(s.hooks.Close)
+	s.dispatcher = webhook.NewDispatcher(webhook.DispatcherConfig{
+		Hooks: s.hooks, Outbox: s.store, Clock: s.cfg.Clock, Log: s.log,
+		Token: func(sid string) (string, bool) {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			a, err := s.store.Account(ctx, sid)
+			if err != nil {
+				return "", false
+			}
+			return a.AuthToken, true
+		},
+		Notify: func(n call.Notification) {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			if err := s.store.AddNotification(ctx, n); err != nil {
+				s.log.Error("notification lost", "call_sid", n.CallSID, "code", n.Code, "err", err)
+			}
+		},
+		Trace: func(sid, text string) { s.bus.Trace(sid, bus.Trace{Time: s.cfg.Clock.Now(), Text: text}) },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.dispatcher.Run(ctx); err != nil && ctx.Err() == nil {
+			s.fail(fmt.Errorf("callback dispatcher: %w", err))
+		}
+	}()
+	s.opened(func() { cancel(); <-done })
+	return nil
+}
+
+func (s *Server) openMedia(context.Context) (err error) {
+	s.media, err = media.New(media.Config{
+		IP: s.cfg.RTPIP, PortMin: s.cfg.RTPPortMin, PortMax: s.cfg.RTPPortMax,
+		ExternalIP: s.cfg.ExternalIP, LocalNets: s.cfg.LocalNets,
+		RTPTimeout: s.cfg.RTPTimeout, Clock: s.cfg.Clock, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.opened(func() {
+		if err := s.media.Close(); err != nil {
+			s.log.Warn("media not closed", "err", err)
+		}
+	})
+	return nil
+}
+
+func (s *Server) openSIP(ctx context.Context) (err error) {
+	s.manager = session.NewManager(session.Config{
+		Store: s.store, Dialer: dialer{s}, Hooks: s.hooks, Voices: s.voices, Publisher: s.bus,
+		CallbacksDue: s.dispatcher.Wake,
+		Trunks:       func() []call.Trunk { return *s.trunks.Load() },
+		Simulator:    func() string { return s.simulator.addr() },
+		SIPLimits:    session.Limits{CPS: s.cfg.SIPCPS, MaxCalls: s.cfg.SIPMaxCalls},
+		SimulatorLimits: session.Limits{
+			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
+		},
+		OwnedFromOnly: s.cfg.Mode == Production,
+		Clock:         s.cfg.Clock, Log: s.log,
+	})
+	s.sip, err = sip.Listen(ctx, sip.Config{
+		Listen: s.cfg.SIP, ExternalIP: s.cfg.ExternalIP, LocalNets: s.cfg.LocalNets,
+		Dev: s.cfg.Mode != Production, Media: legMedia{s.media},
+		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
+		OnInvite:  func(l *sip.Leg, in call.InboundLeg) { s.manager.Inbound(l, in) },
+		UserAgent: "offhook/" + s.cfg.Version, Clock: s.cfg.Clock, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.opened(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.sip.Close(ctx); err != nil {
+			s.log.Warn("SIP not closed", "err", err)
+		}
+	})
+	return nil
+}
+
+func (s *Server) openSimulator(ctx context.Context) (err error) {
+	if s.cfg.Mode == Production {
+		return nil
+	}
+	s.simulator, err = startSimulator(ctx, s.cfg, s.log)
+	if err != nil {
+		return err
+	}
+	s.opened(s.simulator.close)
+	return nil
+}
+
+func (s *Server) openManager(ctx context.Context) error {
+	return s.manager.Start(ctx)
+}
+
+func (s *Server) openHTTP(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	s.listener, err = lc.Listen(ctx, "tcp", s.cfg.HTTP)
+	if err != nil {
+		return fmt.Errorf("--http: %w (is another offhook running? `--http 127.0.0.1:0` takes a free port)", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/2010-04-01/", twilioapi.New(twilioapi.Config{
+		Calls: s.manager, Store: s.store, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
+	}))
+	mux.Handle("/v1/", callapi.New(callapi.Config{
+		Store: s.store, Bus: s.bus, TrunksChanged: s.readTrunks, Closing: s.closing,
+		Clock: s.cfg.Clock, Log: s.log,
+	}))
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	s.http = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(fmt.Errorf("HTTP: %w", err))
+		}
+	}()
+	s.opened(func() {
+		close(s.closing)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.http.Shutdown(ctx); err != nil {
+			_ = s.http.Close() // what did not end in time is cut
+		}
+		<-done
+	})
+	if err := s.account.SaveURL(s.cfg.Data, s.URL()); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // the first failure stops the server
+	}
+}
+
+// Close refuses new calls, lets live ones end until drain is done, hangs up the others and stops
+// everything in the reverse order of its start. It returns when all is stopped.
+func (s *Server) Close(drain context.Context) {
+	s.once.Do(func() {
+		if s.manager != nil {
+			s.manager.Drain(drain)
+		}
+		for i := len(s.stops) - 1; i >= 0; i-- {
+			s.stops[i]()
+		}
+	})
+}
+
+// URL is the base URL of both APIs as reached from this machine, without a slash at the end.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// SIPAddr is the host:port of the first SIP listener.
+func (s *Server) SIPAddr() string { return s.sip.Addr() }
+
+// Credentials are those of the first account.
+func (s *Server) Credentials() (accountSID, authToken string) { return s.account.SID, s.account.AuthToken }
+
+// healthz is 200 while calls can be made.
+func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+	defer cancel()
+	if err := s.store.Ping(ctx); err != nil {
+		http.Error(w, "the store cannot be written: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintf(w, "ok version=%s live=%d\n", s.cfg.Version, s.manager.Count())
+}
+
+// readyz is 200 while new calls are taken.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if s.manager.Draining() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	s.healthz(w, r)
 }

@@ -1,0 +1,120 @@
+// Package callapi is the /v1 face of offhook: the events of a call as they happen, and the trunks. It
+// speaks JSON and RFC 9457 problems; what a call does is session's, what is stored is store's.
+package callapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/offhook/offhook/internal/bus"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+)
+
+// Store is what the API reads and writes.
+type Store interface {
+	Account(ctx context.Context, sid string) (*call.Account, error)
+	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
+	Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error)
+	CreateTrunk(ctx context.Context, t *call.Trunk) error
+	Trunks(ctx context.Context) ([]call.Trunk, error)
+	DeleteTrunk(ctx context.Context, sid string) error
+}
+
+// Config is what the API stands on.
+type Config struct {
+	Store Store
+	Bus   *bus.Bus
+	// TrunksChanged is told when a trunk was added or removed.
+	TrunksChanged func(context.Context) error
+	// Closing ends the streams when the server shuts down.
+	Closing <-chan struct{}
+	Clock   clock.Clock
+	Log     *slog.Logger
+}
+
+type api struct{ Config }
+
+// New is the handler for /v1.
+func New(cfg Config) http.Handler {
+	a := &api{cfg}
+	r := chi.NewRouter()
+	r.Use(a.authenticate)
+	r.Get("/v1/calls/{sid}/events", a.events)
+	r.Get("/v1/trunks", a.listTrunks)
+	r.Post("/v1/trunks", a.addTrunk)
+	r.Delete("/v1/trunks/{sid}", a.removeTrunk)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, 20404, "there is no "+r.URL.Path+" in this version")
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusMethodNotAllowed, 20004, r.Method+" is not a method of "+r.URL.Path)
+	})
+	return r
+}
+
+type accountKey struct{}
+
+func account(ctx context.Context) string { return ctx.Value(accountKey{}).(string) }
+
+// authenticate admits AccountSid and AuthToken by Basic authentication. Tokens are compared by their
+// hashes in constant time, and an unknown account costs the same comparison.
+func (a *api) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		stored, err := a.Store.Account(r.Context(), user)
+		if err != nil && !errors.Is(err, call.ErrNotFound) {
+			a.fail(w, r, err)
+			return
+		}
+		token := ""
+		if err == nil {
+			token = stored.AuthToken
+		}
+		got, want := sha256.Sum256([]byte(password)), sha256.Sum256([]byte(token))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || token == "" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
+			problem(w, http.StatusUnauthorized, 20003, "Authenticate")
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accountKey{}, user)))
+	})
+}
+
+// problem writes an RFC 9457 problem with Twilio's code as an extra member.
+func problem(w http.ResponseWriter, status, code int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{ // the client is gone when this fails
+		"title": http.StatusText(status), "status": status, "code": code, "detail": detail,
+	})
+}
+
+// fail answers what the store said.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, call.ErrNotFound):
+		problem(w, http.StatusNotFound, 20404, "The requested resource "+r.URL.Path+" was not found")
+	case errors.Is(err, call.ErrConflict):
+		problem(w, http.StatusConflict, 20409, err.Error())
+	case errors.Is(err, call.ErrUnavailable):
+		w.Header().Set("Retry-After", "1")
+		problem(w, http.StatusServiceUnavailable, 20503, "the store cannot be reached, try again")
+	default:
+		a.Log.Error("request failed", "path", r.URL.Path, "err", err)
+		problem(w, http.StatusInternalServerError, 20500, "internal error")
+	}
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client is gone when this fails
+}

@@ -1,0 +1,152 @@
+package callapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/offhook/offhook/internal/bus"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/twiliocall"
+)
+
+const (
+	keepAlive = 15 * time.Second       // a comment line, so that proxies keep an idle stream
+	linger    = 500 * time.Millisecond // trace lines of the last callbacks still come after the final event
+)
+
+// events streams a call's events as server-sent events, from the one after Last-Event-ID on, and with
+// trace=1 its timeline between them. It ends after the final event.
+func (a *api) events(w http.ResponseWriter, r *http.Request) {
+	sid := chi.URLParam(r, "sid")
+	if _, err := a.Store.Call(r.Context(), account(r.Context()), sid); err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	after := -1
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		n, err := strconv.Atoi(id)
+		if err != nil || n < 0 {
+			problem(w, http.StatusBadRequest, 20001, "Last-Event-ID is a number that this stream gave")
+			return
+		}
+		after = n
+	}
+	wantTrace := r.URL.Query().Get("trace") == "1"
+
+	sub, lines := a.Bus.Subscribe(sid)
+	defer sub.Close()
+	stored, err := a.Store.Events(r.Context(), sid, after)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-cache")
+	s := stream{w: w, flush: http.NewResponseController(w).Flush, next: after + 1}
+	if !wantTrace {
+		lines = nil
+	}
+	for _, e := range stored { // merged by time, so that the past reads like the present
+		for len(lines) > 0 && lines[0].Time.Before(e.Time) {
+			s.trace(lines[0])
+			lines = lines[1:]
+		}
+		s.event(e)
+	}
+	for _, l := range lines {
+		s.trace(l)
+	}
+	if s.err != nil || s.flush() != nil {
+		return
+	}
+	if s.final && !wantTrace {
+		return
+	}
+
+	idle := a.Clock.NewTimer(keepAlive)
+	defer idle.Stop()
+	if s.final {
+		idle.Reset(linger)
+	}
+	for s.err == nil {
+		select {
+		case m, ok := <-sub.C:
+			if !ok {
+				return // fell behind: the client resumes with Last-Event-ID
+			}
+			if m.Event != nil {
+				s.event(*m.Event)
+				if s.final && !wantTrace {
+					_ = s.flush()
+					return
+				}
+			} else if wantTrace {
+				s.trace(m.Trace)
+			}
+			if s.final {
+				idle.Reset(linger)
+			}
+		case <-idle.C():
+			if s.final {
+				return
+			}
+			_, s.err = io.WriteString(w, ": still here\n\n")
+			idle.Reset(keepAlive)
+		case <-r.Context().Done():
+			return
+		case <-a.Closing:
+			return
+		}
+		if s.flush() != nil {
+			return
+		}
+	}
+}
+
+// stream writes one client's events; after an error it writes nothing more.
+type stream struct {
+	w     io.Writer
+	flush func() error
+	next  int // sequence wanted; what the store and the bus both told is written once
+	final bool
+	err   error
+}
+
+func (s *stream) event(e call.Event) {
+	if s.err != nil || e.Seq < s.next {
+		return
+	}
+	s.next = e.Seq + 1
+	data, err := json.Marshal(twiliocall.Event{
+		SpecVersion: "1.0", ID: e.ID, Type: "TwilioCall." + e.Name,
+		Source:  "/2010-04-01/Accounts/" + e.AccountSID,
+		Subject: e.CallSID, Time: e.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		ContentType: "application/json", Sequence: e.Seq, Data: json.RawMessage(e.Data),
+	})
+	if err != nil {
+		s.err = err
+		return
+	}
+	_, s.err = fmt.Fprintf(s.w, "id: %d\nevent: TwilioCall.%s\ndata: %s\n\n", e.Seq, e.Name, data)
+	s.final = s.final || call.Status(e.Name).Ended()
+}
+
+func (s *stream) trace(t bus.Trace) {
+	if s.err != nil {
+		return
+	}
+	data, err := json.Marshal(map[string]string{
+		"time": t.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"), "text": t.Text,
+	})
+	if err != nil {
+		s.err = err
+		return
+	}
+	_, s.err = fmt.Fprintf(s.w, "event: trace\ndata: %s\n\n", data)
+}
