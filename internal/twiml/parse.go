@@ -51,6 +51,7 @@ func parse(body []byte, inline bool) (*Document, error) {
 		return nil, p.err
 	}
 	d.Warnings = p.warnings
+	slices.SortStableFunc(d.Warnings, func(a, b Warning) int { return a.Line - b.Line })
 	return d, nil
 }
 

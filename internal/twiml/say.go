@@ -109,10 +109,11 @@ var (
 
 // flattener turns the mixed content of Say into text and pauses.
 type flattener struct {
-	p    *parser
-	done []Part
-	text strings.Builder
-	gap  time.Duration // pause owed to a sentence or paragraph that ended, if anything follows
+	p       *parser
+	done    []Part
+	text    strings.Builder
+	spelled bool          // the text ends in spelled-out characters: a word after them needs a space
+	gap     time.Duration // pause owed to a sentence or paragraph that ended, if anything follows
 }
 
 // mixed reads the children of e, which is Say or an SSML tag named parent.
@@ -187,7 +188,8 @@ func (f *flattener) sayAs(a attributes, text string) {
 			a.bad(12200, "interpret-as", as)
 		}
 	}
-	f.write(" " + text + " ")
+	f.write(" " + text)
+	f.spelled = true
 }
 
 // spaced is the runes of s that keep accepts, with a space between each two.
@@ -245,6 +247,10 @@ func (f *flattener) write(s string) {
 	if strings.TrimSpace(s) != "" {
 		f.settle()
 	}
+	if r, _ := utf8.DecodeRuneInString(s); f.spelled && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
+		f.text.WriteByte(' ')
+	}
+	f.spelled = false
 	f.text.WriteString(s)
 }
 
@@ -266,12 +272,14 @@ func (f *flattener) boundary(d time.Duration) {
 	}
 }
 
-// settle pays the pause that is owed before text.
+// settle pays the pause that is owed before text; an explicit one that stands there counts.
 func (f *flattener) settle() {
-	if f.gap > 0 {
+	if n := len(f.done); n > 0 && f.done[n-1].Text == "" {
+		f.done[n-1].Pause = max(f.done[n-1].Pause, f.gap)
+	} else if f.gap > 0 {
 		f.add(f.gap)
-		f.gap = 0
 	}
+	f.gap = 0
 }
 
 func (f *flattener) add(d time.Duration) {
@@ -283,10 +291,13 @@ func (f *flattener) add(d time.Duration) {
 }
 
 func (f *flattener) flush() {
-	if text := collapse(f.text.String()); text != "" {
+	text := collapse(f.text.String())
+	f.text.Reset()
+	f.spelled = false
+	// The full stop after a closing tag is no text of its own.
+	if text != "" && (len(f.done) == 0 || strings.Trim(text, ".,;:!? ") != "") {
 		f.done = append(f.done, Part{Text: text})
 	}
-	f.text.Reset()
 }
 
 func (f *flattener) parts() []Part {
