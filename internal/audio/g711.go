@@ -1,0 +1,149 @@
+package audio
+
+// G.711 by table, both laws. The codes are those of the ITU-T Software Tool Library (G.191): µ-law works on
+// the upper 14 bits of a sample, A-law on the upper 13.
+
+var (
+	ulawToLinear = makeTable(expandULaw)
+	alawToLinear = makeTable(expandALaw)
+	linearToULaw = makeULawCodes()
+	linearToALaw = makeALawCodes()
+	ulawToALaw   = makeTable(func(code byte) byte { return compressALaw(expandULaw(code)) })
+	alawToULaw   = makeTable(func(code byte) byte { return compressULaw(expandALaw(code)) })
+)
+
+func makeTable[T any](f func(byte) T) (t [256]T) {
+	for i := range t {
+		t[i] = f(byte(i))
+	}
+	return t
+}
+
+// makeULawCodes has a row for each of the 14-bit samples µ-law tells apart: 16 KiB rather than 64.
+func makeULawCodes() (t [1 << 14]byte) {
+	for i := range t {
+		t[i] = compressULaw(int16(uint16(i) << 2))
+	}
+	return t
+}
+
+func makeALawCodes() (t [1 << 12]byte) {
+	for i := range t {
+		t[i] = compressALaw(int16(uint16(i) << 4))
+	}
+	return t
+}
+
+// expandULaw is G.711 table 2, scaled to 16 bits.
+func expandULaw(code byte) int16 {
+	code = ^code
+	v := (int16(code&0x0F)<<3+132)<<(code>>4&7) - 132
+	if code&0x80 != 0 {
+		return -v
+	}
+	return v
+}
+
+func compressULaw(s int16) byte {
+	sign := byte(0x80)
+	if s < 0 {
+		s, sign = ^s, 0 // ones' complement, as the ITU tool does: -1 is a zero
+	}
+	v := min(s>>2+33, 0x1FFF) // 13 bits of magnitude, biased
+	segment := byte(0)
+	for v>>(segment+6) != 0 {
+		segment++
+	}
+	mantissa := byte(v>>(segment+1)) & 0x0F
+	return sign | (7-segment)<<4 | (0x0F - mantissa)
+}
+
+// expandALaw is G.711 table 1, scaled to 16 bits.
+func expandALaw(code byte) int16 {
+	code ^= 0x55
+	v := int16(code&0x0F)<<4 + 8
+	if segment := code >> 4 & 7; segment > 0 {
+		v = (v + 256) << (segment - 1)
+	}
+	if code&0x80 == 0 {
+		return -v
+	}
+	return v
+}
+
+func compressALaw(s int16) byte {
+	sign := byte(0x80)
+	if s < 0 {
+		s, sign = ^s, 0
+	}
+	v := s >> 4 // 11 bits of magnitude
+	segment := byte(0)
+	if v > 15 {
+		for segment = 1; v > 16+15; segment++ {
+			v >>= 1
+		}
+		v -= 16
+	}
+	return (sign | segment<<4 | byte(v)) ^ 0x55
+}
+
+// AppendULaw appends pcm as µ-law to dst.
+func AppendULaw(dst []byte, pcm []int16) []byte {
+	for _, s := range pcm {
+		dst = append(dst, linearToULaw[uint16(s)>>2])
+	}
+	return dst
+}
+
+// EncodeULaw is pcm as µ-law, one byte a sample.
+func EncodeULaw(pcm []int16) []byte { return AppendULaw(make([]byte, 0, len(pcm)), pcm) }
+
+// EncodeALaw is pcm as A-law, one byte a sample.
+func EncodeALaw(pcm []int16) []byte {
+	b := make([]byte, len(pcm))
+	for i, s := range pcm {
+		b[i] = linearToALaw[uint16(s)>>4]
+	}
+	return b
+}
+
+// AppendDecodedULaw appends the samples of ulaw to dst.
+func AppendDecodedULaw(dst []int16, ulaw []byte) []int16 {
+	for _, code := range ulaw {
+		dst = append(dst, ulawToLinear[code])
+	}
+	return dst
+}
+
+// AppendDecodedALaw appends the samples of alaw to dst.
+func AppendDecodedALaw(dst []int16, alaw []byte) []int16 {
+	for _, code := range alaw {
+		dst = append(dst, alawToLinear[code])
+	}
+	return dst
+}
+
+// DecodeULaw is the samples of ulaw.
+func DecodeULaw(ulaw []byte) []int16 { return AppendDecodedULaw(make([]int16, 0, len(ulaw)), ulaw) }
+
+// DecodeALaw is the samples of alaw.
+func DecodeALaw(alaw []byte) []int16 { return AppendDecodedALaw(make([]int16, 0, len(alaw)), alaw) }
+
+// ULawToALaw writes ulaw as A-law to dst, which is at least as long and may be ulaw itself.
+func ULawToALaw(dst, ulaw []byte) {
+	_ = dst[:len(ulaw)]
+	for i, code := range ulaw {
+		dst[i] = ulawToALaw[code]
+	}
+}
+
+// ALawToULaw writes alaw as µ-law to dst, which is at least as long and may be alaw itself.
+func ALawToULaw(dst, alaw []byte) {
+	_ = dst[:len(alaw)]
+	for i, code := range alaw {
+		dst[i] = alawToULaw[code]
+	}
+}
+
+// ALawSilence is the A-law code nearest to a zero sample.
+const ALawSilence = 0xD5
