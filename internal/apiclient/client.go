@@ -185,7 +185,7 @@ func (c *Client) Trunks(ctx context.Context) ([]Resource, error) {
 	return rows, nil
 }
 
-// RemoveTrunk deletes the trunk with that SID or name.
+// RemoveTrunk deletes the trunk with that SID.
 func (c *Client) RemoveTrunk(ctx context.Context, sid string) error {
 	_, err := c.do(ctx, http.MethodDelete, trunksPath+"/"+url.PathEscape(sid), "", nil)
 	return err

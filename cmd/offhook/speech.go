@@ -1,0 +1,5 @@
+package main
+
+type speechWorkerCommand struct{}
+
+func (speechWorkerCommand) Run() error { return nil }
