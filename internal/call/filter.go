@@ -30,16 +30,3 @@ type NumberFilter struct {
 	Limit, Offset       int
 	AfterSID, BeforeSID string // as in Filter
 }
-
-// NotificationFilter selects notifications of one account, newest first. Zero values do not restrict.
-type NotificationFilter struct {
-	AccountSID string
-	CallSID    string
-	SID        string // that one only
-	Levels     []int  // LevelError, LevelWarning
-	// Time bounds: After is inclusive (>=), Before exclusive (<).
-	After, Before time.Time
-
-	Limit, Offset       int
-	AfterSID, BeforeSID string // as in Filter
-}

@@ -15,6 +15,8 @@ const (
 	maxURL        = 4000
 	maxSendDigits = 32
 	maxSIPAuth    = 255
+
+	maxFriendlyName = 64 // of a number
 )
 
 // callbackEvents are the values of StatusCallbackEvent.
@@ -116,6 +118,34 @@ func (p *CreateParams) Validate() error {
 		},
 		func() error { return checkSIPAuth(o.SIPUsername, o.SIPPassword) },
 		func() error { return checkTimeLimit(o.TimeLimit) },
+	)
+}
+
+// Validate checks a number that a customer described, brings PhoneNumber into E.164 and fills in
+// defaults. Its error is a *twilio.Error.
+func (n *Number) Validate() error {
+	return firstError(
+		func() error {
+			number, _, ok := ParseNumber(n.PhoneNumber)
+			if !ok {
+				return twilio.Err(21421, n.PhoneNumber)
+			}
+			n.PhoneNumber = number
+			def(&n.FriendlyName, FormatEndpoint(number))
+			return nil
+		},
+		func() error {
+			if utf8.RuneCountInString(n.FriendlyName) > maxFriendlyName {
+				return twilio.Errf(20001, "FriendlyName must not be longer than %d characters", maxFriendlyName)
+			}
+			return nil
+		},
+		func() error { return checkURL(11100, "VoiceUrl", n.VoiceURL) },
+		func() error { return checkMethod("VoiceMethod", &n.VoiceMethod) },
+		func() error { return checkURL(11100, "VoiceFallbackUrl", n.VoiceFallback) },
+		func() error { return checkMethod("VoiceFallbackMethod", &n.FallbackMethod) },
+		func() error { return checkURL(21609, "StatusCallback", n.StatusURL) },
+		func() error { return checkMethod("StatusCallbackMethod", &n.StatusMethod) },
 	)
 }
 

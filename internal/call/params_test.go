@@ -185,6 +185,40 @@ func TestUpdateParams(t *testing.T) {
 	}
 }
 
+func TestNumberValidate(t *testing.T) {
+	tests := []struct {
+		name string
+		n    Number
+		want int
+	}{
+		{"number alone", Number{PhoneNumber: "(415) 867-5309"}, 0},
+		{"no number", Number{}, 21421},
+		{"a word", Number{PhoneNumber: "bob"}, 21421},
+		{"long name", Number{PhoneNumber: "+14158675309", FriendlyName: strings.Repeat("x", 65)}, 20001},
+		{"VoiceUrl", Number{PhoneNumber: "+14158675309", VoiceURL: "x"}, 11100},
+		{"VoiceMethod", Number{PhoneNumber: "+14158675309", VoiceMethod: "x"}, 21209},
+		{"VoiceFallbackUrl", Number{PhoneNumber: "+14158675309", VoiceFallback: "x"}, 11100},
+		{"VoiceFallbackMethod", Number{PhoneNumber: "+14158675309", FallbackMethod: "x"}, 21209},
+		{"StatusCallback", Number{PhoneNumber: "+14158675309", StatusURL: "http://a_b/"}, 21609},
+		{"StatusCallbackMethod", Number{PhoneNumber: "+14158675309", StatusMethod: "x"}, 21209},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.n.Validate(); codeOf(err) != tt.want {
+				t.Errorf("got %v, want %d", err, tt.want)
+			}
+		})
+	}
+	n := Number{PhoneNumber: "415 867 5309", VoiceMethod: "get"}
+	if err := n.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	want := Number{PhoneNumber: "+14158675309", FriendlyName: "(415) 867-5309", VoiceMethod: "GET", FallbackMethod: "POST", StatusMethod: "POST"}
+	if n != want {
+		t.Errorf("got %+v", n)
+	}
+}
+
 func TestUpdateApply(t *testing.T) {
 	o := Options{
 		URL: "https://a/", Method: "GET", FallbackURL: "https://f/", FallbackMethod: "GET",
