@@ -1,0 +1,224 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+// writeConn is the writer's connection with its prepared statements.
+type writeConn struct {
+	conn  *sql.Conn
+	d     *dialect
+	stmts map[string]*sql.Stmt // by the text before rebinding
+}
+
+func openWriteConn(ctx context.Context, db *sql.DB, d *dialect) (*writeConn, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &writeConn{conn: conn, d: d, stmts: make(map[string]*sql.Stmt)}, nil
+}
+
+// close ends the connection for good instead of giving it back to the pool: an error may have left it
+// inside a transaction, and a file that failed is opened anew.
+func (c *writeConn) close() {
+	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.conn.Close()
+}
+
+func (c *writeConn) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st := c.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := c.conn.PrepareContext(ctx, c.d.rebind(query))
+	if err != nil {
+		return nil, err
+	}
+	c.stmts[query] = st
+	return st, nil
+}
+
+// batch is one transaction of the writer.
+type batch struct {
+	ctx  context.Context
+	conn *writeConn
+	seq  *sequence
+	rows [len(tables)][][]any // inserts to do at the end, by table
+}
+
+// exec runs a statement and returns the number of rows it touched.
+func (b *batch) exec(query string, args ...any) (int64, error) {
+	st, err := b.conn.stmt(b.ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(b.ctx, clean(args)...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// guarded is exec for a statement that must touch a row.
+func (b *batch) guarded(refusal error, query string, args ...any) error {
+	n, err := b.exec(query, args...)
+	if err == nil && n == 0 {
+		err = refusal
+	}
+	return err
+}
+
+// scan runs a query that returns rows of one column.
+func (b *batch) scan(each func(string), query string, args ...any) error {
+	st, err := b.conn.stmt(b.ctx, query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(b.ctx, clean(args)...)
+	if err != nil {
+		return err
+	}
+	return scanAll(rows, func(r scanner) error {
+		var s string
+		if err := r.Scan(&s); err != nil {
+			return err
+		}
+		each(s)
+		return nil
+	})
+}
+
+// apply writes all jobs: first the new calls together, then what each job runs in order, at last the
+// rows they add, together. A job refused on the way has written nothing.
+func (b *batch) apply(jobs []*job) ([]error, error) {
+	verdicts := make([]error, len(jobs))
+	inserted, err := b.insertCalls(jobs)
+	if err != nil {
+		return nil, err
+	}
+	for i, j := range jobs {
+		if j.call != nil {
+			if !inserted[j.call.sid] {
+				verdicts[i] = fmt.Errorf("store: call %s: %w: it exists", j.call.sid, call.ErrConflict)
+				continue
+			}
+			delete(inserted, j.call.sid) // a second job of the batch with this SID is refused
+		}
+		if j.run != nil {
+			if err := j.run(b); err != nil {
+				if !verdict(err) {
+					return nil, err
+				}
+				verdicts[i] = err
+				continue
+			}
+		}
+		for _, r := range j.rows {
+			b.rows[r.table] = append(b.rows[r.table], r.values)
+		}
+	}
+	for t, rows := range b.rows {
+		for query, args := range chunks(tables[t], rows) {
+			if _, err := b.exec(query, args...); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return verdicts, nil
+}
+
+// insertCalls returns the SIDs that were new.
+func (b *batch) insertCalls(jobs []*job) (map[string]bool, error) {
+	var rows [][]any
+	for _, j := range jobs {
+		if j.call != nil {
+			j.call.values[callSeqColumn] = b.seq.next()
+			rows = append(rows, j.call.values)
+		}
+	}
+	inserted := make(map[string]bool, len(rows))
+	for query, args := range chunks(callTable, rows) {
+		if err := b.scan(func(sid string) { inserted[sid] = true }, query, args...); err != nil {
+			return nil, err
+		}
+	}
+	return inserted, nil
+}
+
+// table is a target of multi-row inserts: on a database behind a network each statement is a round trip.
+type table struct {
+	name    string
+	columns string
+	suffix  string
+	sizes   []chunk // falling, down to 1; one prepared statement each
+}
+
+type chunk struct {
+	rows  int
+	query string
+}
+
+func newTable(name, columns, suffix string) *table {
+	t := &table{name: name, columns: columns, suffix: suffix}
+	row := "(?" + strings.Repeat(", ?", strings.Count(columns, ",")) + ")"
+	for _, n := range []int{64, 16, 4, 1} {
+		t.sizes = append(t.sizes, chunk{n, "INSERT INTO " + name + " (" + columns + ") VALUES " +
+			row + strings.Repeat(", "+row, n-1) + suffix})
+	}
+	return t
+}
+
+// chunks yields the statements that insert rows.
+func chunks(t *table, rows [][]any) func(yield func(string, []any) bool) {
+	return func(yield func(string, []any) bool) {
+		for _, size := range t.sizes {
+			for len(rows) >= size.rows {
+				if !yield(size.query, slices.Concat(rows[:size.rows]...)) {
+					return
+				}
+				rows = rows[size.rows:]
+			}
+		}
+	}
+}
+
+// rowOf is a row for one of tables.
+type rowOf struct {
+	table  int
+	values []any
+}
+
+// Tables that jobs add rows to.
+const (
+	eventRows = iota
+	callbackRows
+	notificationRows
+)
+
+var tables = [...]*table{
+	eventRows:        newTable("events", eventColumns, ""),
+	callbackRows:     newTable("outbox", outboxColumns, ""),
+	notificationRows: newTable("notifications", notificationColumns, ""),
+}
+
+// clean replaces what PostgreSQL refuses in a text: NUL and broken UTF-8, as a stranger's HTTP answer or
+// SIP header may carry. SQLite would store it, but both shall give the same back.
+func clean(args []any) []any {
+	for i, a := range args {
+		if s, ok := a.(string); ok && (!utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0) {
+			args[i] = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+		}
+	}
+	return args
+}
+
+// one is the statement that inserts a single row.
+func (t *table) one() string { return t.sizes[len(t.sizes)-1].query }

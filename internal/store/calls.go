@@ -1,0 +1,247 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+// Columns of calls: first those of the insert alone, then what a live call changes. callFixed, callLive,
+// fixedValues, liveValues and scanCall name them in the same order.
+const (
+	callFixed = "sid, seq, account_sid, parent_sid, to_addr, from_addr, direction, number_sid, queue_key, " +
+		"date_created, annotation, metadata"
+	callLive = "status, cause, date_updated, dialed_at, answered_at, ended_at, start_time, queue_time, trunk_sid, " +
+		"group_sid, forwarded_from, caller_name, answered_by, price, price_unit, options, dialog, " +
+		"callback_seq, event_seq, owner, epoch"
+	callColumns   = callFixed + ", " + callLive
+	callSeqColumn = 1 // set by the writer
+)
+
+var (
+	callTable = newTable("calls", callColumns, " ON CONFLICT DO NOTHING RETURNING sid")
+	callSave  = "UPDATE calls SET " + strings.ReplaceAll(callLive, ",", " = ?,") + " = ? WHERE sid = ? AND status = ? AND epoch = ?"
+)
+
+// insertCall is a row of calls to insert, made by the caller's goroutine.
+type insertCall struct {
+	sid    string
+	values []any
+}
+
+func fixedValues(c *call.Call) ([]any, error) {
+	metadata, err := toJSON(c.Metadata, len(c.Metadata) == 0)
+	if err != nil {
+		return nil, fmt.Errorf("store: metadata of %s: %w", c.SID, err)
+	}
+	return []any{
+		c.SID, int64(0), c.AccountSID, c.ParentSID, c.To, c.From, string(c.Direction), c.NumberSID, c.QueueKey,
+		micros(c.DateCreated), c.Annotation, metadata,
+	}, nil
+}
+
+// liveValues are c's live columns with another owner's mark.
+func liveValues(c *call.Call, owner string, epoch int64) ([]any, error) {
+	if c.Status.Final() == c.EndedAt.IsZero() {
+		return nil, fmt.Errorf("store: call %s: status %s and end time %s do not fit", c.SID, c.Status, c.EndedAt)
+	}
+	options, err := toJSON(&c.Options, false)
+	if err != nil {
+		return nil, fmt.Errorf("store: options of %s: %w", c.SID, err)
+	}
+	cause, err := toJSON(c.Cause, c.Cause == call.Cause{})
+	if err != nil {
+		return nil, fmt.Errorf("store: cause of %s: %w", c.SID, err)
+	}
+	dialog, err := toJSON(c.Dialog, c.Dialog == nil)
+	if err != nil {
+		return nil, fmt.Errorf("store: dialog of %s: %w", c.SID, err)
+	}
+	return []any{
+		string(c.Status), cause, micros(c.DateUpdated), micros(c.DialedAt), micros(c.AnsweredAt), micros(c.EndedAt),
+		micros(c.StartTime()), c.QueueTime.Microseconds(), c.TrunkSID,
+		c.GroupSID, c.ForwardedFrom, c.CallerName, c.AnsweredBy, c.Price, c.PriceUnit, options, dialog,
+		int64(c.CallbackSeq), int64(c.EventSeq), owner, epoch,
+	}, nil
+}
+
+func scanCall(r scanner) (*call.Call, error) {
+	var (
+		c         call.Call
+		ignored   any
+		queueTime int64
+	)
+	err := r.Scan(
+		&c.SID, &ignored, &c.AccountSID, &c.ParentSID, &c.To, &c.From, &c.Direction, &c.NumberSID, &c.QueueKey,
+		asTime{&c.DateCreated}, &c.Annotation, asJSON{&c.Metadata},
+		&c.Status, asJSON{&c.Cause}, asTime{&c.DateUpdated}, asTime{&c.DialedAt}, asTime{&c.AnsweredAt},
+		asTime{&c.EndedAt}, &ignored, &queueTime, &c.TrunkSID,
+		&c.GroupSID, &c.ForwardedFrom, &c.CallerName, &c.AnsweredBy, &c.Price, &c.PriceUnit,
+		asJSON{&c.Options}, asJSON{&c.Dialog}, &c.CallbackSeq, &c.EventSeq, &c.Owner, &c.Epoch,
+	)
+	if err != nil {
+		return nil, err
+	}
+	c.QueueTime = time.Duration(queueTime) * time.Microsecond
+	return &c, nil
+}
+
+// CreateCall inserts a call that an API asked for, with its change. It waits behind the writes of live
+// calls; when too many wait already it returns call.ErrUnavailable at once. A taken SID is call.ErrConflict.
+func (s *Store) CreateCall(ctx context.Context, c *call.Call, ch call.Change) error {
+	j, err := newCallJob(c, ch)
+	if err != nil {
+		return err
+	}
+	return s.w.api(ctx, j)
+}
+
+// AddCall is CreateCall for a call that is live already, such as one that came in: it goes ahead.
+func (s *Store) AddCall(ctx context.Context, c *call.Call, ch call.Change) error {
+	j, err := newCallJob(c, ch)
+	if err != nil {
+		return err
+	}
+	return s.w.live(ctx, j)
+}
+
+func newCallJob(c *call.Call, ch call.Change) (*job, error) {
+	fixed, err := fixedValues(c)
+	if err != nil {
+		return nil, err
+	}
+	live, err := liveValues(c, c.Owner, c.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	return &job{call: &insertCall{c.SID, append(fixed, live...)}, rows: changeRows(ch)}, nil
+}
+
+// SaveCall writes the live state of c and its change when the stored call still has status from and
+// belongs to c.Epoch; else call.ErrConflict. A call with Epoch 0 belongs to nobody: saving it takes it
+// for this store, whose epoch and node c then carries. What is fixed at the insert (addresses, creation
+// time) and what customers write beside the call's life (see Annotate) stays as it is.
+func (s *Store) SaveCall(ctx context.Context, c *call.Call, from call.Status, ch call.Change) error {
+	owner, epoch := c.Owner, c.Epoch
+	if epoch == 0 {
+		owner, epoch = s.cfg.Node, s.epoch
+	}
+	if err := s.save(ctx, c, from, owner, epoch, ch); err != nil {
+		return err
+	}
+	c.Owner, c.Epoch = owner, epoch
+	return nil
+}
+
+// CancelQueued writes the end of a call that waits in its queue; call.ErrConflict when a session has
+// taken it. It stays without owner.
+func (s *Store) CancelQueued(ctx context.Context, c *call.Call, ch call.Change) error {
+	if c.Epoch != 0 {
+		return fmt.Errorf("store: call %s: %w: a session runs it", c.SID, call.ErrConflict)
+	}
+	return s.save(ctx, c, call.Queued, c.Owner, 0, ch)
+}
+
+func (s *Store) save(ctx context.Context, c *call.Call, from call.Status, owner string, epoch int64, ch call.Change) error {
+	values, err := liveValues(c, owner, epoch)
+	if err != nil {
+		return err
+	}
+	args := append(values, c.SID, string(from), c.Epoch)
+	refusal := fmt.Errorf("store: call %s: %w: no longer %s under epoch %d", c.SID, call.ErrConflict, from, c.Epoch)
+	return s.w.live(ctx, &job{
+		run:  func(b *batch) error { return b.guarded(refusal, callSave, args...) },
+		rows: changeRows(ch),
+	})
+}
+
+// Annotate writes what customers note beside a call, whoever owns it and whether it is live or not.
+func (s *Store) Annotate(ctx context.Context, accountSID, sid, annotation string, metadata map[string]any) error {
+	text, err := toJSON(metadata, len(metadata) == 0)
+	if err != nil {
+		return fmt.Errorf("store: metadata of %s: %w", sid, err)
+	}
+	now := micros(s.cfg.Clock.Now())
+	return s.w.api(ctx, &job{run: func(b *batch) error {
+		return b.guarded(call.ErrNotFound,
+			"UPDATE calls SET annotation = ?, metadata = ?, date_updated = ? WHERE sid = ? AND account_sid = ?",
+			annotation, text, now, sid, accountSID)
+	}})
+}
+
+// Call is the call sid of an account.
+func (s *Store) Call(ctx context.Context, accountSID, sid string) (*call.Call, error) {
+	var c *call.Call
+	err := s.queryRow(ctx, func(r scanner) (err error) {
+		c, err = scanCall(r)
+		return err
+	}, "SELECT "+callColumns+" FROM calls WHERE sid = ? AND account_sid = ?", sid, accountSID)
+	return c, err
+}
+
+// DeleteCall removes a call that has ended with everything that belongs to it, callbacks that are
+// still due included. A live one is call.ErrLive.
+func (s *Store) DeleteCall(ctx context.Context, accountSID, sid string) error {
+	return s.w.api(ctx, &job{run: func(b *batch) error {
+		n, err := b.exec("DELETE FROM calls WHERE sid = ? AND account_sid = ? AND ended_at > 0", sid, accountSID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			refusal := call.ErrNotFound
+			const live = "SELECT sid FROM calls WHERE sid = ? AND account_sid = ?"
+			if err := b.scan(func(string) { refusal = call.ErrLive }, live, sid, accountSID); err != nil {
+				return err
+			}
+			return refusal
+		}
+		for _, query := range [...]string{
+			"DELETE FROM events WHERE call_sid = ?",
+			"DELETE FROM outbox WHERE call_sid = ?",
+			"DELETE FROM notifications WHERE call_sid = ?",
+		} {
+			if _, err := b.exec(query, sid); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+}
+
+// Queued lists the calls that wait for a dialling slot and belong to nobody, first in first out; with
+// an empty key those of all queues.
+func (s *Store) Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error) {
+	const where = "SELECT " + callColumns + " FROM calls WHERE ended_at = 0 AND epoch = 0"
+	if queueKey == "" {
+		return s.calls(ctx, where+" ORDER BY seq LIMIT ?", limit)
+	}
+	return s.calls(ctx, where+" AND queue_key = ? ORDER BY seq LIMIT ?", queueKey, limit)
+}
+
+// Live lists the calls that have not ended and that some node took or took in: all but Queued's.
+func (s *Store) Live(ctx context.Context) ([]*call.Call, error) {
+	return s.calls(ctx, "SELECT "+callColumns+" FROM calls WHERE ended_at = 0 AND epoch <> 0 ORDER BY seq")
+}
+
+func (s *Store) calls(ctx context.Context, query string, args ...any) ([]*call.Call, error) {
+	var list []*call.Call
+	err := s.query(ctx, func(r scanner) error {
+		c, err := scanCall(r)
+		list = append(list, c)
+		return err
+	}, query, args...)
+	return list, err
+}
+
+// toJSON is the text of v, "" when there is none.
+func toJSON(v any, none bool) (string, error) {
+	if none {
+		return "", nil
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"context"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+const (
+	eventColumns        = "call_sid, seq, id, account_sid, name, time, data"
+	notificationColumns = "sid, call_sid, account_sid, code, level, message, time, request_method, request_url, " +
+		"request_params, response_headers, response_body"
+)
+
+// changeRows are the rows a change adds.
+func changeRows(ch call.Change) []rowOf {
+	rows := make([]rowOf, 0, len(ch.Events)+len(ch.Callbacks)+len(ch.Notifications))
+	for _, e := range ch.Events {
+		rows = append(rows, rowOf{eventRows, []any{
+			e.CallSID, int64(e.Seq), e.ID, e.AccountSID, e.Name, micros(e.Time), string(e.Data),
+		}})
+	}
+	for i := range ch.Callbacks {
+		rows = append(rows, callbackRow(&ch.Callbacks[i]))
+	}
+	for i := range ch.Notifications {
+		rows = append(rows, notificationRow(&ch.Notifications[i]))
+	}
+	return rows
+}
+
+// Events lists the events of a call behind sequence number afterSeq (-1: all), in order.
+func (s *Store) Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error) {
+	var list []call.Event
+	err := s.query(ctx, func(r scanner) error {
+		var e call.Event
+		err := r.Scan(&e.CallSID, &e.Seq, &e.ID, &e.AccountSID, &e.Name, asTime{&e.Time}, &e.Data)
+		list = append(list, e)
+		return err
+	}, "SELECT "+eventColumns+" FROM events WHERE call_sid = ? AND seq > ? ORDER BY seq", callSID, afterSeq)
+	return list, err
+}
+
+func notificationRow(n *call.Notification) rowOf {
+	return rowOf{notificationRows, []any{
+		n.SID, n.CallSID, n.AccountSID, int64(n.Code), int64(n.Level), n.Message, micros(n.Time),
+		n.RequestMethod, n.RequestURL, n.RequestParams, n.ResponseHeaders, n.ResponseBody,
+	}}
+}
+
+func scanNotification(r scanner) (*call.Notification, error) {
+	n := new(call.Notification)
+	err := r.Scan(&n.SID, &n.CallSID, &n.AccountSID, &n.Code, &n.Level, &n.Message, asTime{&n.Time},
+		&n.RequestMethod, &n.RequestURL, &n.RequestParams, &n.ResponseHeaders, &n.ResponseBody)
+	return n, err
+}
+
+// AddNotification stores an error or warning of a call.
+func (s *Store) AddNotification(ctx context.Context, n call.Notification) error {
+	return s.w.live(ctx, &job{rows: []rowOf{notificationRow(&n)}})
+}

@@ -1,0 +1,184 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+// defaultLimit is the page size when a filter names none (calls-api section 6).
+const defaultLimit = 50
+
+// listing is a page of a table's rows of one account, newest first. Rows are ordered by two columns that
+// together are unique.
+type listing struct {
+	table, columns string
+	order, tie     string
+
+	conditions    []string
+	args          []any
+	limit, offset int
+	after, before string // SIDs
+}
+
+// where adds a condition.
+func (l *listing) where(condition string, args ...any) {
+	l.conditions = append(l.conditions, condition)
+	l.args = append(l.args, args...)
+}
+
+// equal adds a condition on a column unless value is empty.
+func (l *listing) equal(column, value string) {
+	if value != "" {
+		l.where(column+" = ?", value)
+	}
+}
+
+// build is the query: one row more than wanted, which tells whether there are more. Behind a cursor that
+// is gone the comparison is with NULL, so the page is empty.
+func (l *listing) build(account string) (query string, args []any) {
+	direction := " DESC"
+	cursor := func(sid, comparison string) {
+		pair := l.order + ", " + l.tie
+		l.where("("+pair+") "+comparison+" (SELECT "+pair+" FROM "+l.table+" WHERE sid = ? AND account_sid = ?)", sid, account)
+	}
+	switch {
+	case l.after != "":
+		cursor(l.after, "<")
+	case l.before != "":
+		cursor(l.before, ">")
+		direction = ""
+	}
+	query = "SELECT " + l.columns + " FROM " + l.table + " WHERE account_sid = ?"
+	if len(l.conditions) > 0 {
+		query += " AND " + strings.Join(l.conditions, " AND ")
+	}
+	query += " ORDER BY " + l.order + direction + ", " + l.tie + direction + " LIMIT ?"
+	args = append(append([]any{account}, l.args...), l.limit+1)
+	if l.offset > 0 && l.after == "" && l.before == "" {
+		query += " OFFSET ?"
+		args = append(args, l.offset)
+	}
+	return query, args
+}
+
+// list reads the page; more tells whether there are rows behind it, or ahead of it for a before cursor.
+func list[T any](ctx context.Context, s *Store, l *listing, account string, scan func(scanner) (T, error)) (page []T, more bool, err error) {
+	if l.limit <= 0 {
+		l.limit = defaultLimit
+	}
+	query, args := l.build(account)
+	rows, err := s.reader.QueryContext(ctx, s.d.rebind(query), args...)
+	if err != nil {
+		return nil, false, readError(ctx, err)
+	}
+	err = scanAll(rows, func(r scanner) error {
+		v, err := scan(r)
+		page = append(page, v)
+		return err
+	})
+	if err != nil {
+		return nil, false, readError(ctx, err)
+	}
+	if more = len(page) > l.limit; more {
+		page = page[:l.limit]
+	}
+	if l.before != "" && l.after == "" {
+		slices.Reverse(page)
+	}
+	return page, more, nil
+}
+
+// ListCalls lists the calls a filter selects, newest first. more tells whether the filter selects calls
+// behind the page (older), or with BeforeSID ahead of it (newer). Limit 0 is 50.
+func (s *Store) ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error) {
+	l := &listing{
+		table: "calls", columns: callColumns, order: "date_created", tie: "seq",
+		limit: f.Limit, offset: f.Offset, after: f.AfterSID, before: f.BeforeSID,
+	}
+	l.equal("to_addr", f.To)
+	l.equal("from_addr", f.From)
+	l.equal("parent_sid", f.ParentSID)
+	if f.ParentSID != "" {
+		l.where("parent_sid <> ''") // the index is partial
+	}
+	l.equal("direction", string(f.Direction))
+	l.statuses(f.Statuses)
+	for _, bound := range [...]struct {
+		column string
+		at     int64
+		than   string
+	}{
+		{"start_time", micros(f.StartAfter), " >= ?"},
+		{"start_time", micros(f.StartBefore), " < ?"},
+		{"ended_at", micros(f.EndAfter), " >= ?"},
+		{"ended_at", micros(f.EndBefore), " < ?"},
+	} {
+		if bound.at != 0 {
+			l.where(bound.column+" > 0 AND "+bound.column+bound.than, bound.at)
+		}
+	}
+	return list(ctx, s, l, f.AccountSID, scanCall)
+}
+
+// statuses adds the condition on the status, in the words of the partial indexes where one fits.
+func (l *listing) statuses(statuses []call.Status) {
+	if len(statuses) == 0 {
+		return
+	}
+	live, final := false, false
+	var args []any
+	for _, st := range statuses {
+		live = live || !st.Final()
+		final = final || st.Final()
+		args = append(args, string(st))
+	}
+	l.where("status IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...)
+	switch {
+	case !final:
+		l.where("ended_at = 0")
+	case !live:
+		l.where("ended_at > 0")
+	}
+}
+
+// ListNumbers lists the numbers a filter selects, newest first. PhoneNumber selects by part: in it * stands
+// for one digit.
+func (s *Store) ListNumbers(ctx context.Context, f call.NumberFilter) (numbers []*call.Number, more bool, err error) {
+	l := &listing{
+		table: "numbers", columns: numberColumns, order: "date_created", tie: "sid",
+		limit: f.Limit, offset: f.Offset, after: f.AfterSID, before: f.BeforeSID,
+	}
+	if f.PhoneNumber != "" {
+		pattern := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_", "*", "_").Replace(f.PhoneNumber)
+		l.where("phone_number LIKE ? ESCAPE '!'", "%"+pattern+"%")
+	}
+	l.equal("friendly_name", f.FriendlyName)
+	return list(ctx, s, l, f.AccountSID, scanNumber)
+}
+
+// ListNotifications lists the notifications a filter selects, newest first.
+func (s *Store) ListNotifications(ctx context.Context, f call.NotificationFilter) (notes []*call.Notification, more bool, err error) {
+	l := &listing{
+		table: "notifications", columns: notificationColumns, order: "time", tie: "sid",
+		limit: f.Limit, offset: f.Offset, after: f.AfterSID, before: f.BeforeSID,
+	}
+	l.equal("call_sid", f.CallSID)
+	l.equal("sid", f.SID)
+	if n := len(f.Levels); n > 0 {
+		var levels []any
+		for _, v := range f.Levels {
+			levels = append(levels, int64(v))
+		}
+		l.where("level IN (?"+strings.Repeat(", ?", n-1)+")", levels...)
+	}
+	if !f.After.IsZero() {
+		l.where("time >= ?", micros(f.After))
+	}
+	if !f.Before.IsZero() {
+		l.where("time < ?", micros(f.Before))
+	}
+	return list(ctx, s, l, f.AccountSID, scanNotification)
+}

@@ -1,0 +1,225 @@
+// Package store keeps calls, their events, callbacks and notifications, numbers, trunks and accounts
+// in SQLite or PostgreSQL. SQL is the only truth: one transaction holds a change of a call, the event
+// that tells of it and the callbacks it gives rise to.
+//
+// All writes go through one goroutine, the writer, which commits whatever waits in one transaction
+// (group commit) and answers each caller after the commit. Writes of live calls go before those of the
+// API. Reads run beside it on a pool and see committed rows only. The SQL text is the same for both
+// databases; package store knows nothing of call logic beyond the guards of its writes.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Config says where the data is. The zero value of all but DSN works.
+type Config struct {
+	DSN   string      // postgres://… or the path of a SQLite file, made (mode 0600) when missing
+	Node  string      // name of this node, written as owner of the calls it takes; default the host name
+	Clock clock.Clock // default the system clock
+	Log   *slog.Logger
+
+	LiveLane int // writes of live calls that may wait before callers block; default 1024
+	APILane  int // writes of the API that may wait before more are refused; default 256
+}
+
+// Store is an open database. Its methods are safe for concurrent use; each write returns after its commit.
+//
+// A write that fails with call.ErrUnavailable was not acknowledged: after a lost connection it may have
+// happened all the same, so a caller that repeats it must expect call.ErrConflict.
+type Store struct {
+	cfg   Config
+	d     *dialect
+	epoch int64
+	w     *writer
+	lock  *os.File // SQLite: held while open
+
+	reader *sql.DB
+	mu     sync.Mutex
+	stmts  map[string]*sql.Stmt // of reader, by the text before rebinding; static texts only, so bounded
+
+	close    sync.Once
+	closeErr error
+}
+
+// Open opens the database, brings its schema up to date and starts a new epoch.
+func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Node == "" {
+		cfg.Node, _ = os.Hostname()
+	}
+	s := &Store{cfg: cfg, stmts: make(map[string]*sql.Stmt)}
+	var writeDB *sql.DB
+	defer func() {
+		if err != nil {
+			for _, db := range []*sql.DB{writeDB, s.reader} {
+				if db != nil {
+					_ = db.Close()
+				}
+			}
+			unlock(s.lock)
+		}
+	}()
+	if isPostgres(cfg.DSN) {
+		s.d = postgres
+		writeDB, s.reader, err = openPostgres(ctx, cfg)
+	} else {
+		s.d = sqlite
+		writeDB, s.reader, s.lock, err = openSQLite(ctx, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx, writeDB); err != nil {
+		return nil, err
+	}
+	const next = "UPDATE counter SET value = value + 1 WHERE name = 'epoch' RETURNING value"
+	if err := writeDB.QueryRowContext(ctx, next).Scan(&s.epoch); err != nil {
+		return nil, fmt.Errorf("store: start a new epoch: %w", err)
+	}
+	// The queue keeps its order when the machine's clock was set back since the last run.
+	const last = "SELECT COALESCE(MAX(seq), 0) FROM calls WHERE ended_at = 0 AND epoch = 0"
+	var seq int64
+	if err := writeDB.QueryRowContext(ctx, last).Scan(&seq); err != nil {
+		return nil, fmt.Errorf("store: read the dialling queue: %w", err)
+	}
+	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq))
+	return s, nil
+}
+
+// migrate applies the migrations that the database does not have yet. Nodes that start together on one
+// PostgreSQL take turns.
+func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("store: migrations: %w", err)
+	}
+	options := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true)}
+	if s.d.locker != nil {
+		locker, err := s.d.locker()
+		if err != nil {
+			return fmt.Errorf("store: migrations: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(s.d.goose, db, files, options...)
+	if err != nil {
+		return fmt.Errorf("store: migrations: %w", err)
+	}
+	done, err := p.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("store: bring the schema up to date: %w", err)
+	}
+	for _, m := range done {
+		s.cfg.Log.Info("schema migrated", "version", m.Source.Version, "duration", m.Duration)
+	}
+	return nil
+}
+
+// Close commits what waits, then closes the database. It is idempotent.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.closeErr = errors.Join(s.w.close(), s.reader.Close())
+		unlock(s.lock)
+	})
+	return s.closeErr
+}
+
+// Epoch is this opening's number: it marks the calls this process runs. No two openings share one.
+func (s *Store) Epoch() int64 { return s.epoch }
+
+// Ping reports whether the store can be written now, by a write of its own. Give it a deadline.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.w.live(ctx, &job{run: func(b *batch) error {
+		n, err := b.exec("UPDATE counter SET value = value + 1 WHERE name = 'ping'")
+		if err == nil && n == 0 {
+			err = errors.New("table counter is empty")
+		}
+		return err
+	}})
+}
+
+// stmt is the prepared form of a static query.
+func (s *Store) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := s.reader.PrepareContext(ctx, s.d.rebind(query))
+	if err != nil {
+		return nil, err
+	}
+	s.stmts[query] = st
+	return st, nil
+}
+
+// query runs a static query and hands each row to scan.
+func (s *Store) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+	st, err := s.stmt(ctx, query)
+	if err != nil {
+		return readError(ctx, err)
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return readError(ctx, err)
+	}
+	return readError(ctx, scanAll(rows, scan))
+}
+
+// queryRow is query for one row; call.ErrNotFound when there is none.
+func (s *Store) queryRow(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+	st, err := s.stmt(ctx, query)
+	if err != nil {
+		return readError(ctx, err)
+	}
+	return readError(ctx, scan(st.QueryRowContext(ctx, args...)))
+}
+
+// scanner is a row of *sql.Rows or *sql.Row.
+type scanner interface{ Scan(dest ...any) error }
+
+func scanAll(rows *sql.Rows, scan func(scanner) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// readError maps an error of a query: no row is call.ErrNotFound, everything but the caller's own
+// cancellation means that the database cannot be read.
+func readError(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		return call.ErrNotFound
+	case ctx.Err() != nil:
+		return fmt.Errorf("store: read: %w", context.Cause(ctx))
+	}
+	return fmt.Errorf("store: read: %w: %w", call.ErrUnavailable, err)
+}
