@@ -48,9 +48,8 @@ func notificationRow(n *call.Notification) rowOf {
 	}}
 }
 
-func scanNotification(r scanner) (*call.Notification, error) {
-	n := new(call.Notification)
-	err := r.Scan(&n.SID, &n.CallSID, &n.AccountSID, &n.Code, &n.Level, &n.Message, asTime{&n.Time},
+func scanNotification(r scanner) (n call.Notification, err error) {
+	err = r.Scan(&n.SID, &n.CallSID, &n.AccountSID, &n.Code, &n.Level, &n.Message, asTime{&n.Time},
 		&n.RequestMethod, &n.RequestURL, &n.RequestParams, &n.ResponseHeaders, &n.ResponseBody)
 	return n, err
 }
@@ -58,4 +57,22 @@ func scanNotification(r scanner) (*call.Notification, error) {
 // AddNotification stores an error or warning of a call.
 func (s *Store) AddNotification(ctx context.Context, n call.Notification) error {
 	return s.w.live(ctx, &job{rows: []rowOf{notificationRow(&n)}})
+}
+
+// Notifications lists the notifications of a call, or with an empty callSID of all calls of the account,
+// newest first.
+func (s *Store) Notifications(ctx context.Context, accountSID, callSID string, limit int) ([]call.Notification, error) {
+	query := "SELECT " + notificationColumns + " FROM notifications WHERE account_sid = ?"
+	args := []any{accountSID}
+	if callSID != "" {
+		query += " AND call_sid = ?"
+		args = append(args, callSID)
+	}
+	var list []call.Notification
+	err := s.query(ctx, func(r scanner) error {
+		n, err := scanNotification(r)
+		list = append(list, n)
+		return err
+	}, query+" ORDER BY time DESC, sid DESC LIMIT ?", append(args, limit)...)
+	return list, err
 }

@@ -158,27 +158,3 @@ func (s *Store) ListNumbers(ctx context.Context, f call.NumberFilter) (numbers [
 	l.equal("friendly_name", f.FriendlyName)
 	return list(ctx, s, l, f.AccountSID, scanNumber)
 }
-
-// ListNotifications lists the notifications a filter selects, newest first.
-func (s *Store) ListNotifications(ctx context.Context, f call.NotificationFilter) (notes []*call.Notification, more bool, err error) {
-	l := &listing{
-		table: "notifications", columns: notificationColumns, order: "time", tie: "sid",
-		limit: f.Limit, offset: f.Offset, after: f.AfterSID, before: f.BeforeSID,
-	}
-	l.equal("call_sid", f.CallSID)
-	l.equal("sid", f.SID)
-	if n := len(f.Levels); n > 0 {
-		var levels []any
-		for _, v := range f.Levels {
-			levels = append(levels, int64(v))
-		}
-		l.where("level IN (?"+strings.Repeat(", ?", n-1)+")", levels...)
-	}
-	if !f.After.IsZero() {
-		l.where("time >= ?", micros(f.After))
-	}
-	if !f.Before.IsZero() {
-		l.where("time < ?", micros(f.Before))
-	}
-	return list(ctx, s, l, f.AccountSID, scanNotification)
-}

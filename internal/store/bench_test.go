@@ -1,0 +1,88 @@
+package store_test
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/store"
+)
+
+// callers is how many goroutines of a benchmark wait for commits at once, as an API with that many
+// connections does.
+const callers = 16
+
+func benchmark(b *testing.B, run func(b *testing.B, s *store.Store, at time.Time)) {
+	for _, k := range []backend{onSQLite, onPostgres} {
+		b.Run(k.name, func(b *testing.B) {
+			s := open(b, k.address(b))
+			var n atomic.Int64
+			b.SetParallelism((callers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					run(b, s, morning.Add(time.Duration(n.Add(1))*time.Millisecond))
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+		})
+	}
+}
+
+// createFull is a create as the API makes it: the call, its two events and a callback.
+func createFull(b *testing.B, s *store.Store, at time.Time) (*call.Call, call.Change) {
+	c := newCall(at)
+	ch := changeOf(c, 0, "created", "https://app.example/status")
+	ch.Events = append(ch.Events, changeOf(c, 1, "queued", "").Events...)
+	if err := s.CreateCall(b.Context(), c, ch); err != nil {
+		b.Error(err)
+	}
+	return c, ch
+}
+
+func BenchmarkCreate(b *testing.B) {
+	benchmark(b, func(b *testing.B, s *store.Store, at time.Time) { createFull(b, s, at) })
+}
+
+// BenchmarkLife is a whole call: create, dialled, answered, ended, each with its event and callback, and
+// the delivery of all four callbacks: eight commits one after the other.
+func BenchmarkLife(b *testing.B) {
+	benchmark(b, func(b *testing.B, s *store.Store, at time.Time) {
+		c, ch := createFull(b, s, at)
+		callbacks := ch.Callbacks
+		save := func(seq int, status call.Status, event string) {
+			from := c.Status
+			c.Status, c.DateUpdated, c.EventSeq, c.CallbackSeq = status, at, seq+1, seq
+			ch := changeOf(c, seq, event, "https://app.example/status")
+			callbacks = append(callbacks, ch.Callbacks...)
+			if err := s.SaveCall(b.Context(), c, from, ch); err != nil {
+				b.Error(err)
+			}
+		}
+		c.DialedAt = at
+		c.Dialog = &call.Dialog{CallID: c.SID + "@example", LocalTag: "a", LocalURI: "sip:a@b", RemoteURI: "sip:c@d", Transport: "UDP"}
+		save(2, call.Ringing, "ringing")
+		c.AnsweredAt = at
+		save(3, call.InProgress, "answered")
+		c.EndedAt = at
+		save(4, call.Completed, "completed")
+		for _, cb := range callbacks {
+			if err := s.Delivered(b.Context(), cb.ID); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkGet(b *testing.B) {
+	var sid atomic.Value
+	benchmark(b, func(b *testing.B, s *store.Store, at time.Time) {
+		if sid.Load() == nil {
+			c, _ := createFull(b, s, at)
+			sid.Store(c.SID)
+		}
+		_, _ = s.Call(b.Context(), account, sid.Load().(string))
+	})
+}

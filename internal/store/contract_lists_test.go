@@ -1,0 +1,167 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+func testFilters(t *testing.T, b backend) {
+	s := open(t, b.address(t))
+	day := 24 * time.Hour
+	parent := newCall(morning.Add(-30 * day))
+	create(t, s, parent)
+	var calls []*call.Call // newest last
+	for i, status := range []call.Status{call.Queued, call.Ringing, call.InProgress, call.Completed, call.Busy, call.Failed} {
+		c := newCall(morning.Add(time.Duration(i) * day))
+		c.To, c.From = fmt.Sprint("+1500555100", i%2), fmt.Sprint("sip:u", i, "@x.example")
+		if i == 1 {
+			c.ParentSID, c.Direction = parent.SID, call.OutboundDial
+		}
+		if status != call.Queued {
+			c.DialedAt = c.DateCreated.Add(time.Minute)
+		}
+		if status.Final() {
+			c.EndedAt = c.DateCreated.Add(time.Hour)
+		}
+		if status == call.Completed {
+			c.AnsweredAt = c.DateCreated.Add(2 * time.Minute)
+		}
+		c.Status = status
+		must(t, s.AddCall(t.Context(), c, call.Change{}))
+		calls = append(calls, c)
+	}
+	stranger := newCall(morning)
+	stranger.AccountSID = other
+	create(t, s, stranger)
+
+	at := func(i int, d time.Duration) time.Time { return calls[i].DateCreated.Add(d) }
+	for _, test := range []struct {
+		name string
+		f    call.Filter
+		want []int // newest first; -1 is parent
+	}{
+		{"all", call.Filter{}, []int{5, 4, 3, 2, 1, 0, -1}},
+		{"To", call.Filter{To: "+15005551000"}, []int{4, 2, 0}},
+		{"From", call.Filter{From: "sip:u3@x.example"}, []int{3}},
+		{"From and To", call.Filter{From: "sip:u3@x.example", To: "+15005551000"}, nil},
+		{"ParentSID", call.Filter{ParentSID: parent.SID}, []int{1}},
+		{"Direction", call.Filter{Direction: call.OutboundDial}, []int{1}},
+		{"live statuses", call.Filter{Statuses: []call.Status{call.Queued, call.Ringing}}, []int{1, 0, -1}},
+		{"final statuses", call.Filter{Statuses: []call.Status{call.Busy, call.Failed}}, []int{5, 4}},
+		{"mixed statuses", call.Filter{Statuses: []call.Status{call.Completed, call.InProgress}}, []int{3, 2}},
+		{"StartAfter is inclusive", call.Filter{StartAfter: at(4, time.Minute)}, []int{5, 4}},
+		{"StartBefore is exclusive", call.Filter{StartBefore: at(3, 2*time.Minute)}, []int{2, 1}},
+		{"start is the answer", call.Filter{StartAfter: at(3, 2*time.Minute), StartBefore: at(4, 0)}, []int{3}},
+		{"EndAfter", call.Filter{EndAfter: at(4, time.Hour)}, []int{5, 4}},
+		{"EndBefore", call.Filter{EndBefore: at(4, time.Hour)}, []int{3}},
+		{"another account", call.Filter{AccountSID: "AC3"}, nil},
+	} {
+		f := test.f
+		if f.AccountSID == "" {
+			f.AccountSID = account
+		}
+		got, more, err := s.ListCalls(t.Context(), f)
+		must(t, err)
+		var want []*call.Call
+		for _, i := range test.want {
+			if i < 0 {
+				want = append(want, parent)
+			} else {
+				want = append(want, calls[i])
+			}
+		}
+		if sids(got) != sids(want) || more {
+			t.Errorf("%s: %s (more %v), want %s", test.name, sids(got), more, sids(want))
+		}
+	}
+}
+
+func testPages(t *testing.T, b backend) {
+	s := open(t, b.address(t))
+	var all []*call.Call // newest first
+	for i := range 7 {
+		at := morning
+		if i > 3 { // the first four were made in the same microsecond
+			at = at.Add(time.Duration(i) * time.Second)
+		}
+		all = append(all, create(t, s, newCall(at)))
+	}
+	slices.Reverse(all)
+	foreign := newCall(morning)
+	foreign.AccountSID = other
+	create(t, s, foreign)
+
+	for _, test := range []struct {
+		name string
+		f    call.Filter
+		want []*call.Call
+		more bool
+	}{
+		{"first page", call.Filter{Limit: 3}, all[:3], true},
+		{"second page", call.Filter{Limit: 3, AfterSID: all[2].SID}, all[3:6], true},
+		{"last page", call.Filter{Limit: 3, AfterSID: all[5].SID}, all[6:], false},
+		{"exactly the rest", call.Filter{Limit: 4, AfterSID: all[2].SID}, all[3:], false},
+		{"behind the end", call.Filter{Limit: 3, AfterSID: all[6].SID}, nil, false},
+		{"back to the middle", call.Filter{Limit: 2, BeforeSID: all[4].SID}, all[2:4], true},
+		{"back to the start", call.Filter{Limit: 3, BeforeSID: all[3].SID}, all[:3], false},
+		{"offset", call.Filter{Limit: 2, Offset: 4}, all[4:6], true},
+		{"offset behind the end", call.Filter{Limit: 2, Offset: 40}, nil, false},
+		{"a cursor that is gone", call.Filter{Limit: 2, AfterSID: "CA0"}, nil, false},
+		{"another account's cursor", call.Filter{Limit: 2, AfterSID: foreign.SID}, nil, false},
+		{"with a filter", call.Filter{Limit: 2, To: all[0].To, AfterSID: all[3].SID}, all[4:6], true},
+	} {
+		test.f.AccountSID = account
+		got, more, err := s.ListCalls(t.Context(), test.f)
+		must(t, err)
+		if sids(got) != sids(test.want) || more != test.more {
+			t.Errorf("%s: %s (more %v), want %s (%v)", test.name, sids(got), more, sids(test.want), test.more)
+		}
+	}
+}
+
+func testNotifications(t *testing.T, b backend) {
+	s := open(t, b.address(t))
+	for i := range 4 {
+		n := call.Notification{
+			SID: fmt.Sprint("NO", i), CallSID: fmt.Sprint("CA", i%2), AccountSID: account, Code: 11200 + i, Level: i / 2,
+			Message: "it\x00 broke", Time: morning.Add(time.Duration(i) * time.Hour), RequestMethod: "POST",
+			RequestURL: "https://app.example/", RequestParams: "a=b", ResponseHeaders: "A: b", ResponseBody: "<x\xff/>",
+		}
+		must(t, s.AddNotification(t.Context(), n))
+	}
+	for _, test := range []struct {
+		account, call string
+		limit         int
+		want          string
+	}{
+		{account, "", 10, "NO3 NO2 NO1 NO0 "},
+		{account, "", 2, "NO3 NO2 "},
+		{account, "CA1", 10, "NO3 NO1 "},
+		{other, "", 10, ""},
+		{other, "CA1", 10, ""},
+	} {
+		list, err := s.Notifications(t.Context(), test.account, test.call, test.limit)
+		must(t, err)
+		got := ""
+		for _, n := range list {
+			got += n.SID + " "
+		}
+		if got != test.want {
+			t.Errorf("%d of %s %s: %s, want %s", test.limit, test.account, test.call, got, test.want)
+		}
+	}
+	list, err := s.Notifications(t.Context(), account, "", 1)
+	must(t, err)
+	want := call.Notification{
+		SID: "NO3", CallSID: "CA1", AccountSID: account, Code: 11203, Level: 1, Message: "it\ufffd broke",
+		Time: morning.Add(3 * time.Hour), RequestMethod: "POST", RequestURL: "https://app.example/", RequestParams: "a=b",
+		ResponseHeaders: "A: b", ResponseBody: "<x\ufffd/>",
+	}
+	if list[0] != want {
+		t.Errorf("read %+v\nwant %+v", list[0], want)
+	}
+}
