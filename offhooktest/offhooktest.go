@@ -1,0 +1,263 @@
+// Package offhooktest is a test kit for applications that make and take calls: a whole offhook in the
+// test's own process, a customer's web application, and real SIP phones that hear and press keys. Tests
+// read like calls:
+//
+//	srv := offhooktest.Start(t)
+//	app := srv.App(t)
+//	app.On("/voice", `<Response><Gather numDigits="1" action="/menu"><Say>Press one</Say></Gather></Response>`)
+//	app.On("/menu", `<Response><Say>Sales</Say></Response>`)
+//	srv.Number(t, "+15550199", app.URL("/voice"))
+//
+//	line := srv.Phone(t, "+15550100").Dial("+15550199")
+//	line.Hears("Press one") // the test voice speaks each text as its own tones
+//	line.Press("1")
+//	app.Got("/menu", "Digits", "1", "CallStatus", "in-progress")
+//	line.Hears("Sales")
+//	line.HungUp() // the document ran out
+//
+// Everything is on loopback and free ports; nothing is shared between two servers. A step that does not
+// come true within Patience fails the test with the timeline of what happened instead.
+package offhooktest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/internal/server"
+	"github.com/offhook/offhook/phone"
+)
+
+// Patience is how long a step of a test may take to come true.
+const Patience = 15 * time.Second
+
+// Server is an offhook of the test's own.
+type Server struct {
+	t      testing.TB
+	server *server.Server
+	cfg    server.Config
+
+	// URL is the base URL of the API; AccountSID and AuthToken open it.
+	URL, AccountSID, AuthToken string
+	// SIP is the host:port of its SIP listener.
+	SIP string
+
+	exchange *phone.Phone // where calls to numbers without a trunk ring
+
+	mu     sync.Mutex
+	phones map[string]chan *phone.Call // by number
+}
+
+// Option changes how a server is started.
+type Option func(*server.Config)
+
+// Data keeps the server's data in dir, so that a second server can go on with it.
+func Data(dir string) Option { return func(c *server.Config) { c.Data = dir } }
+
+// Database stores calls in a database other than the SQLite file in the data folder.
+func Database(dsn string) Option { return func(c *server.Config) { c.Database = dsn } }
+
+// SimulatorLimits paces calls to the test's phones: calls a second and calls at once, 0 for no limit.
+func SimulatorLimits(cps float64, calls int) Option {
+	return func(c *server.Config) { c.SimCPS, c.SimMaxCalls = cps, calls }
+}
+
+// RTPTimeout ends a call from which no audio came for so long.
+func RTPTimeout(d time.Duration) Option { return func(c *server.Config) { c.RTPTimeout = d } }
+
+// Start starts a server and stops it when the test ends.
+func Start(t testing.TB, options ...Option) *Server {
+	t.Helper()
+	s := &Server{t: t, phones: map[string]chan *phone.Call{}}
+	var err error
+	s.exchange, err = phone.Listen(context.Background(), phone.Config{OnCall: s.incoming})
+	if err != nil {
+		t.Fatalf("offhooktest: phones: %v", err)
+	}
+	cfg := server.Config{
+		HTTP: "127.0.0.1:0", SIP: []string{"127.0.0.1:0"}, Data: t.TempDir(), Voice: "test",
+		Simulator: s.exchange.Addr(), Log: slog.New(slog.NewTextHandler(logWriter{t}, nil)), Version: "test",
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	s.cfg = cfg
+	s.server, err = server.Start(context.Background(), cfg)
+	if err != nil {
+		t.Fatalf("offhooktest: start: %v", err)
+	}
+	s.URL, s.SIP = s.server.URL(), s.server.SIPAddr()
+	s.AccountSID, s.AuthToken = s.server.Credentials()
+	t.Cleanup(func() {
+		s.Stop()
+		if err := s.exchange.Close(); err != nil {
+			t.Errorf("offhooktest: phones: %v", err)
+		}
+	})
+	return s
+}
+
+// Stop stops the server: live calls are hung up and stored.
+func (s *Server) Stop() {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.server.Close(now)
+}
+
+// logWriter shows the server's log with the test that caused it.
+type logWriter struct{ t testing.TB }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.t.Helper()
+	w.t.Log(strings.TrimSuffix(string(p), "\n"))
+	return len(p), nil
+}
+
+// Request makes an API request: form parameters in the body of a POST, else in the query. It returns the
+// status and the decoded JSON body.
+func (s *Server) Request(method, path string, params url.Values) (int, map[string]any) {
+	s.t.Helper()
+	target := s.URL + path
+	if !strings.HasPrefix(path, "/2010-04-01/") && !strings.HasPrefix(path, "/v1/") {
+		target = s.URL + "/2010-04-01/Accounts/" + s.AccountSID + path
+	}
+	var body io.Reader
+	if method == http.MethodPost {
+		body = strings.NewReader(params.Encode())
+	} else if len(params) > 0 {
+		target += "?" + params.Encode()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		s.t.Fatalf("offhooktest: %s %s: %v", method, path, err)
+	}
+	req.SetBasicAuth(s.AccountSID, s.AuthToken)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		s.t.Fatalf("offhooktest: %s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatalf("offhooktest: %s %s: %v", method, path, err)
+	}
+	var answer map[string]any
+	if len(text) > 0 {
+		if err := json.Unmarshal(text, &answer); err != nil {
+			s.t.Fatalf("offhooktest: %s %s: %v in %q", method, path, err, text)
+		}
+	}
+	return resp.StatusCode, answer
+}
+
+// Number makes number one of the server's own; voiceURL is asked when it is called. Further parameters
+// are those of IncomingPhoneNumbers, as name and value in turn.
+func (s *Server) Number(t testing.TB, number, voiceURL string, more ...string) {
+	t.Helper()
+	params := url.Values{"PhoneNumber": {number}, "VoiceUrl": {voiceURL}}
+	setPairs(params, more)
+	if code, answer := s.Request("POST", "/IncomingPhoneNumbers.json", params); code != http.StatusCreated {
+		t.Fatalf("number %s: %d %v", number, code, answer["message"])
+	}
+}
+
+// setPairs sets names and values that come in turn; a name that comes again adds a value.
+func setPairs(params url.Values, pairs []string) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		params.Add(pairs[i], pairs[i+1])
+	}
+}
+
+// Call is a call as the API sees it.
+type Call struct {
+	t   testing.TB
+	srv *Server
+	// SID is its identifier.
+	SID string
+}
+
+// Call asks the API for a call; params are names and values in turn, those of CreateCall.
+func (s *Server) Call(t testing.TB, params ...string) *Call {
+	t.Helper()
+	v := url.Values{}
+	setPairs(v, params)
+	code, answer := s.Request("POST", "/Calls.json", v)
+	if code != http.StatusCreated {
+		t.Fatalf("create call: %d %v", code, answer["message"])
+	}
+	if answer["status"] != "queued" {
+		t.Fatalf("a new call is %v, want queued", answer["status"])
+	}
+	return &Call{t: t, srv: s, SID: answer["sid"].(string)}
+}
+
+// Fetch is the call's resource now.
+func (c *Call) Fetch() map[string]any {
+	c.t.Helper()
+	code, answer := c.srv.Request("GET", "/Calls/"+c.SID+".json", nil)
+	if code != http.StatusOK {
+		c.t.Fatalf("fetch call: %d %v", code, answer["message"])
+	}
+	return answer
+}
+
+// Update changes the call; params are names and values in turn. It returns the answer's status and body.
+func (c *Call) Update(params ...string) (int, map[string]any) {
+	c.t.Helper()
+	v := url.Values{}
+	setPairs(v, params)
+	return c.srv.Request("POST", "/Calls/"+c.SID+".json", v)
+}
+
+// Is waits until the call has the status, and returns the resource as it then is.
+func (c *Call) Is(status string) map[string]any {
+	c.t.Helper()
+	events := c.Events()
+	defer events.Close()
+	for {
+		now := c.Fetch()
+		if now["status"] == status {
+			return now
+		}
+		if !events.next() {
+			now = c.Fetch()
+			if now["status"] != status {
+				c.t.Fatalf("the call is %v, want %s\n%s", now["status"], status, c.Timeline())
+			}
+			return now
+		}
+	}
+}
+
+// Notified waits until the call has a notification of that code, and returns it.
+func (c *Call) Notified(code int) map[string]any {
+	c.t.Helper()
+	events := c.Events()
+	defer events.Close()
+	for {
+		_, answer := c.srv.Request("GET", "/Calls/"+c.SID+"/Notifications.json", nil)
+		list, _ := answer["notifications"].([]any)
+		for _, n := range list {
+			if n := n.(map[string]any); n["error_code"] == fmt.Sprint(code) {
+				return n
+			}
+		}
+		if !events.next() {
+			c.t.Fatalf("no notification %d\n%s", code, c.Timeline())
+		}
+	}
+}
