@@ -1,0 +1,349 @@
+package media
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+
+	"github.com/offhook/offhook/internal/audio"
+)
+
+const (
+	// mailboxSize bounds the commands that wait for one stream's next tick.
+	mailboxSize = 32
+	// maxBatches bounds what one tick reads of one socket; the rest waits in the kernel, or is lost there.
+	maxBatches = 4
+)
+
+// Sink hears of what a stream receives. Its methods are called from a worker: they must not block, nor
+// call the stream.
+type Sink interface {
+	// Digit is a key that the party pressed, 0-9 * # A-D, told when it goes down.
+	Digit(key byte)
+	// Timeout says that the party is gone: neither RTP nor RTCP came for Config.RTPTimeout, or the
+	// stream broke down. It comes at most once.
+	Timeout()
+}
+
+// command is a message to a flow. drop is what remains to be done when the flow is already over;
+// it may be nil.
+type command struct {
+	do   func(*flow)
+	drop func()
+}
+
+// flow is the part of a stream that its worker owns: sockets, sending and receiving. Nobody else
+// touches it; see stream.post.
+type flow struct {
+	stream *Stream
+	worker *worker
+	sink   Sink
+	log    *slog.Logger
+	slot   int // of the frame, where it sends
+	index  int // in the worker's slot
+
+	rtp, rtcp socket
+	source    source
+	setup     setup
+	described bool // there was a setup
+	started   bool
+
+	play    playout
+	talking bool // the packet before this frame was sent, so no marker bit
+	ssrc    uint32
+	seq     uint16
+	tsBase  uint32
+	eventTS uint32 // of the key being sent
+	tx      sent   // totals; recently since our last report
+
+	rx       reception
+	keys     keyReader
+	reporter reporter
+	// listen gets each audio packet when somebody needs samples (see JitterBuffer); nil for most.
+	listen func(h header, c codec, payload []byte)
+
+	ticks      int // sent frames, for polls and reports
+	reportIn   int // ticks until our next report
+	quiet      int // ticks since the peer was heard
+	quietLimit int // 0: never times out
+	timedOut   bool
+
+	received, foreign, refused, failed, broken, digits uint64
+	lost                                               int64 // of SSRCs before the present one, as received
+}
+
+// receive reads what came; it runs once a frame, shortly before transmit.
+func (f *flow) receive(w *worker) {
+	f.readMail()
+	f.drain(w, f.rtp, f.packet)
+	if f.ticks%framesPerPoll == f.slot && !f.setup.mux {
+		f.drain(w, f.rtcp, f.report)
+	}
+}
+
+func (f *flow) drain(w *worker, s socket, take func(*worker, *packet)) {
+	for range maxBatches {
+		n := s.recv(&w.batch)
+		for i := range n {
+			take(w, &w.batch.packets[i])
+		}
+		if n < batchSize {
+			return
+		}
+	}
+}
+
+// packet takes a datagram of the RTP port.
+func (f *flow) packet(w *worker, p *packet) {
+	if isRTCP(p.data) {
+		if f.setup.mux {
+			f.report(w, p)
+		}
+		return
+	}
+	h, payload, err := parseRTP(p.data)
+	if err != nil {
+		f.broken++
+		return
+	}
+	kind := f.setup.kinds[h.payloadType]
+	if !f.described {
+		return
+	}
+	if ok, changed := f.source.admit(p.from, h.ssrc, kind != unknown); !ok {
+		f.foreign++
+		w.count.foreign.Add(1)
+		return
+	} else if changed {
+		f.locked()
+	}
+	if h.ssrc != f.rx.ssrc || !f.rx.started { // the peer may change it whenever his source is another
+		f.received, f.lost = f.received+uint64(f.rx.received), f.lost+int64(f.rx.lost())
+		f.rx, f.keys = reception{ssrc: h.ssrc}, keyReader{}
+	}
+	f.quiet = 0
+	w.count.received.Add(1)
+	if !f.rx.packet(h.seq) {
+		return
+	}
+	switch kind {
+	case event:
+		f.key(w, h, payload)
+	case pcmu, pcma:
+		f.rx.time(p.at, h.timestamp)
+		if f.listen != nil {
+			f.listen(h, kind, payload)
+		}
+	}
+}
+
+func (f *flow) key(w *worker, h header, payload []byte) {
+	e, err := parseEvent(payload)
+	if err != nil {
+		f.broken++
+		return
+	}
+	if key, down := f.keys.packet(h.timestamp, e); down {
+		f.digits++
+		w.count.digits.Add(1)
+		f.sink.Digit(key)
+	}
+}
+
+// locked connects the socket, so that the kernel drops whatever others send.
+func (f *flow) locked() {
+	if err := f.rtp.connect(f.source.peer); err != nil {
+		f.log.Warn("RTP source is only filtered by us", "error", err)
+	}
+	if f.source.peer != f.source.signalled {
+		f.log.Info("RTP comes from another address than signalled", "signalled", f.source.signalled, "source", f.source.peer)
+	}
+}
+
+// report takes a datagram of RTCP. It must come from the host that RTP comes from; ports of RTCP vary.
+func (f *flow) report(w *worker, p *packet) {
+	if !f.described || p.from.Addr() != f.source.host() {
+		f.foreign++
+		w.count.foreign.Add(1)
+		return
+	}
+	if !f.reporter.read(p.data, w.now(), f.ssrc, f.rx.ssrc) {
+		f.broken++
+		return
+	}
+	f.quiet = 0
+}
+
+// transmit sends frame number n of the worker's clock; time goes on whether or not it may be sent.
+func (f *flow) transmit(w *worker, n int64) {
+	f.readMail()
+	f.ticks++
+	if !f.started || !f.described {
+		return
+	}
+	ts := f.tsBase + uint32(n)*audio.FrameSamples
+	fr := f.play.next(f.setup.event.codec == event)
+	if to := f.source.destination(); f.setup.send && to.IsValid() {
+		f.sendFrame(w, ts, fr, to)
+	} else {
+		f.talking = false
+	}
+	if f.reportIn--; f.reportIn <= 0 {
+		f.reportIn = nextReport()
+		f.sendReport(w, ts)
+	}
+	f.watch()
+}
+
+// watch notices that the peer is gone.
+func (f *flow) watch() {
+	if f.setup.held {
+		f.quiet = 0
+		return
+	}
+	if f.quiet++; f.quietLimit > 0 && f.quiet > f.quietLimit {
+		f.timeout()
+	}
+}
+
+func (f *flow) timeout() {
+	if !f.timedOut {
+		f.timedOut = true
+		f.sink.Timeout()
+	}
+}
+
+func (f *flow) sendFrame(w *worker, ts uint32, fr frame, to netip.AddrPort) {
+	h := header{payloadType: f.setup.audio.pt, ssrc: f.ssrc, timestamp: ts}
+	if fr.isEvent {
+		if fr.first {
+			f.eventTS = ts
+		}
+		h.payloadType, h.timestamp, h.marker = f.setup.event.pt, f.eventTS, fr.first
+		fr.event.put(w.out[headerSize:])
+		f.send(w, h, 4, to)
+		f.talking = false
+		return
+	}
+	if fr.ulaw == nil {
+		fr.ulaw = silence[:]
+	}
+	size := audio.FrameSamples / f.setup.packets
+	for at := 0; at < audio.FrameSamples; at += size {
+		h.marker = !f.talking // the first of a talkspurt, RFC 3551 section 4.1
+		f.talking = true
+		if part := fr.ulaw[at : at+size]; f.setup.audio.codec == pcma {
+			audio.ULawToALaw(w.out[headerSize:headerSize+size], part)
+		} else {
+			copy(w.out[headerSize:], part)
+		}
+		f.send(w, h, size, to)
+		h.timestamp += uint32(size)
+	}
+}
+
+// silence is one frame of it in µ-law.
+var silence = func() (s [audio.FrameSamples]byte) {
+	for i := range s {
+		s[i] = audio.ULawSilence
+	}
+	return s
+}()
+
+// send sends the payload of n bytes that is already in the worker's buffer.
+func (f *flow) send(w *worker, h header, n int, to netip.AddrPort) {
+	f.seq++
+	h.seq = f.seq
+	h.put(w.out[:])
+	err := f.rtp.send(w.out[:headerSize+n], to)
+	switch {
+	case err == nil:
+	case errors.Is(err, errRefused):
+		f.refused++
+		w.count.refused.Add(1)
+	default:
+		f.failed++
+		w.count.failed.Add(1)
+		return
+	}
+	f.tx.packets++
+	f.tx.octets += uint32(n)
+	f.tx.recently = true
+	w.count.sent.Add(1)
+}
+
+func (f *flow) sendReport(w *worker, ts uint32) {
+	to, s := f.reportsTo(), f.rtcp
+	if f.setup.mux {
+		s = f.rtp
+	}
+	if !to.IsValid() || (!f.tx.recently && !f.rx.started) {
+		return
+	}
+	f.tx.ssrc, f.tx.timestamp = f.ssrc, ts
+	p, err := f.reporter.write(w.now(), f.tx, &f.rx)
+	if err != nil {
+		f.log.Warn("RTCP report not written", "error", err)
+		return
+	}
+	f.tx.recently = false
+	if err := s.send(p, to); err != nil && !errors.Is(err, errRefused) {
+		f.failed++
+		w.count.failed.Add(1)
+	}
+}
+
+// reportsTo is where our reports go: as signalled, unless RTP turned out to come from another host.
+func (f *flow) reportsTo() netip.AddrPort {
+	to := f.source.destination()
+	switch {
+	case !to.IsValid():
+		return netip.AddrPort{}
+	case f.setup.mux:
+		return to
+	case f.setup.rtcp.IsValid() && f.setup.rtcp.Addr() == to.Addr():
+		return f.setup.rtcp
+	case f.setup.rtcp.IsValid() && to == f.source.signalled: // a=rtcp named another host
+		return f.setup.rtcp
+	case to.Port() == 65535:
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(to.Addr(), to.Port()+1)
+}
+
+// configure takes what offer and answer agreed on.
+func (f *flow) configure(s setup) {
+	f.setup, f.described = s, true
+	if f.source.signal(s.rtp) {
+		if err := f.rtp.disconnect(); err != nil {
+			f.log.Warn("RTP socket still listens to the former peer alone", "error", err)
+		}
+	}
+}
+
+func (f *flow) start() {
+	f.started, f.quiet = true, 0
+	f.reportIn = nextReport() / 2
+}
+
+// readMail does what others asked for since the last tick.
+func (f *flow) readMail() {
+	for {
+		select {
+		case c := <-f.stream.mail:
+			c.do(f)
+		default:
+			return
+		}
+	}
+}
+
+// close frees the sockets and lets everybody go who waits for a clip.
+func (f *flow) close() {
+	f.play.flush()
+	for _, s := range []socket{f.rtp, f.rtcp} {
+		if err := s.close(); err != nil {
+			f.log.Warn("RTP socket not closed", "error", err)
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package media
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+var (
+	// ErrBadSDP: the description cannot be read; a SIP 400.
+	ErrBadSDP = errors.New("media: bad session description")
+	// ErrNotAcceptable: it can be read, but there is no audio in it that we can exchange; a SIP 488.
+	ErrNotAcceptable = errors.New("media: session description not acceptable")
+)
+
+// maxSDP bounds a description, in bytes; real ones have a few hundred, WebRTC ones a few thousand.
+const maxSDP = 32 << 10
+
+// codec is what a payload type means here.
+type codec uint8
+
+const (
+	unknown codec = iota
+	pcmu
+	pcma
+	event // telephone-event, RFC 4733
+)
+
+// codecNames are the encoding names of RFC 3551 and RFC 4733, all at 8000 Hz.
+var codecNames = [...]string{pcmu: "PCMU", pcma: "PCMA", event: "telephone-event"}
+
+// direction of audio as its describer sees it, RFC 3264 section 5.1.
+type direction uint8
+
+const (
+	sends direction = 1 << iota
+	receives
+	inactive direction = 0
+	sendRecv           = sends | receives
+)
+
+var directionNames = [...]string{inactive: "inactive", sends: "sendonly", receives: "recvonly", sendRecv: "sendrecv"}
+
+func (d direction) String() string { return directionNames[d] }
+
+// reverse is d as the other side sees it.
+func (d direction) reverse() direction { return d&sends<<1 | d&receives>>1 }
+
+// format is one payload type and its codec.
+type format struct {
+	pt    uint8
+	codec codec
+}
+
+// description is the part of a peer's SDP that matters: its first audio stream that we can exchange.
+type description struct {
+	media   []*sdp.MediaDescription // all m-lines, to refuse the others
+	audio   int                     // the index of ours
+	formats []format                // known ones in the peer's order of preference
+	addr    netip.AddrPort          // of RTP; the unspecified address when held the old way
+	rtcp    netip.AddrPort
+	dir     direction
+	mux     bool // rtcp-mux, RFC 5761
+	// packets a frame must be cut into, 1 unless maxptime forbids 20 ms.
+	packets int
+}
+
+// canReceive reports whether the peer wants packets.
+func (d *description) canReceive() bool { return d.dir&receives != 0 && !d.addr.Addr().IsUnspecified() }
+
+// first is the preferred format among the given codecs.
+func (d *description) first(codecs ...codec) (format, bool) {
+	for _, f := range d.formats {
+		for _, c := range codecs {
+			if f.codec == c {
+				return f, true
+			}
+		}
+	}
+	return format{}, false
+}
+
+// parseDescription reads an offer or answer for an endpoint of the given family.
+// Its errors are ErrBadSDP and ErrNotAcceptable.
+func parseDescription(b []byte, v4 bool) (*description, error) {
+	if len(b) > maxSDP {
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrBadSDP, len(b), maxSDP)
+	}
+	var s sdp.SessionDescription
+	if err := s.UnmarshalString(string(b)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadSDP, err)
+	}
+	d := &description{media: s.MediaDescriptions, audio: -1}
+	why := "no audio stream"
+	for i, m := range s.MediaDescriptions {
+		if m.MediaName.Media != "audio" || m.MediaName.Port.Value == 0 {
+			continue
+		}
+		if p := strings.Join(m.MediaName.Protos, "/"); p != "RTP/AVP" && p != "RTP/AVPF" {
+			why = "audio over " + p
+			continue
+		}
+		formats := formatsOf(m)
+		d.formats = formats
+		if _, ok := d.first(pcmu, pcma); !ok {
+			why = "neither PCMU nor PCMA"
+			continue
+		}
+		d.audio = i
+		break
+	}
+	if d.audio < 0 {
+		return nil, fmt.Errorf("%w: %s", ErrNotAcceptable, why)
+	}
+	return d, d.read(&s, v4)
+}
+
+// read fills in what the chosen stream says beyond its formats.
+func (d *description) read(s *sdp.SessionDescription, v4 bool) error {
+	m := s.MediaDescriptions[d.audio]
+	c := m.ConnectionInformation
+	if c == nil {
+		c = s.ConnectionInformation
+	}
+	if c == nil || c.Address == nil {
+		return fmt.Errorf("%w: no c= line for the audio stream", ErrBadSDP)
+	}
+	addr, err := connectionAddress(c.NetworkType, c.AddressType, c.Address.Address)
+	if err != nil {
+		return err
+	}
+	port := m.MediaName.Port.Value
+	if port < 1 || port > 65535 {
+		return fmt.Errorf("%w: port %d", ErrBadSDP, port)
+	}
+	d.addr = netip.AddrPortFrom(addr, uint16(port))
+	d.mux = has(m, "rtcp-mux")
+	if !addr.IsUnspecified() {
+		d.rtcp = rtcpAddress(m, d.addr, d.mux)
+	}
+	if addr.Is4() != v4 && !addr.IsUnspecified() {
+		return fmt.Errorf("%w: media address %v is not of the family signalling uses", ErrNotAcceptable, addr)
+	}
+	d.dir = directionOf(m.Attributes, directionOf(s.Attributes, sendRecv))
+	d.packets = 1
+	if v, ok := m.Attribute("maxptime"); ok {
+		if ms, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil && ms > 0 && ms < 20 {
+			d.packets = 2
+			if ms < 10 {
+				d.packets = 4
+			}
+		}
+	}
+	return nil
+}
+
+// connectionAddress reads the value of a c= line, RFC 8866 section 5.7.
+func connectionAddress(network, family, text string) (netip.Addr, error) {
+	if network != "IN" || (family != "IP4" && family != "IP6") {
+		return netip.Addr{}, fmt.Errorf("%w: address type %q %q", ErrNotAcceptable, network, family)
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		if looksNumeric(text) {
+			return netip.Addr{}, fmt.Errorf("%w: address %q", ErrBadSDP, text)
+		}
+		return netip.Addr{}, fmt.Errorf("%w: host name %q for media: give an address", ErrNotAcceptable, text)
+	}
+	if addr.Is4() != (family == "IP4") {
+		return netip.Addr{}, fmt.Errorf("%w: %v is no %s address", ErrBadSDP, addr, family)
+	}
+	if addr = addr.Unmap().WithZone(""); addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return netip.Addr{}, fmt.Errorf("%w: %v is not one host's address", ErrNotAcceptable, addr)
+	}
+	return addr, nil
+}
+
+func looksNumeric(s string) bool {
+	return strings.Contains(s, ":") || strings.Trim(s, "0123456789.") == ""
+}
+
+// rtcpAddress is where the peer takes RTCP: the RTP port with rtcp-mux, what a=rtcp says (RFC 3605),
+// else the next port.
+func rtcpAddress(m *sdp.MediaDescription, rtp netip.AddrPort, mux bool) netip.AddrPort {
+	if mux {
+		return rtp
+	}
+	next := netip.AddrPort{}
+	if rtp.Port() < 65535 {
+		next = netip.AddrPortFrom(rtp.Addr(), rtp.Port()+1)
+	}
+	v, _ := m.Attribute("rtcp")
+	f := strings.Fields(v)
+	if len(f) != 1 && len(f) != 4 {
+		return next
+	}
+	port, err := strconv.ParseUint(f[0], 10, 16)
+	if err != nil || port == 0 {
+		return next
+	}
+	addr := rtp.Addr()
+	if len(f) == 4 {
+		a, err := connectionAddress(f[1], f[2], f[3])
+		if err != nil || a.Is4() != addr.Is4() {
+			return next
+		}
+		addr = a
+	}
+	return netip.AddrPortFrom(addr, uint16(port))
+}
+
+// formatsOf lists the payload types of m that we know, in its order.
+func formatsOf(m *sdp.MediaDescription) []format {
+	var maps [128]codec
+	maps[0], maps[8] = pcmu, pcma // static, RFC 3551 section 6
+	for _, a := range m.Attributes {
+		if a.Key != "rtpmap" {
+			continue
+		}
+		number, encoding, ok := strings.Cut(a.Value, " ")
+		pt, err := strconv.ParseUint(number, 10, 8)
+		if !ok || err != nil || pt > 127 {
+			continue
+		}
+		maps[pt] = codecOf(strings.TrimSpace(encoding))
+	}
+	var formats []format
+	var seen [128]bool
+	for _, f := range m.MediaName.Formats {
+		pt, err := strconv.ParseUint(f, 10, 8)
+		if err != nil || pt > 127 || maps[pt] == unknown || seen[pt] {
+			continue
+		}
+		seen[pt] = true
+		formats = append(formats, format{uint8(pt), maps[pt]})
+	}
+	return formats
+}
+
+// codecOf reads an rtpmap's encoding, "PCMU/8000" or "PCMU/8000/1"; names know no case.
+func codecOf(encoding string) codec {
+	name, rate, _ := strings.Cut(encoding, "/")
+	if rate != "8000" && rate != "8000/1" {
+		return unknown
+	}
+	for c, n := range codecNames {
+		if n != "" && strings.EqualFold(n, name) {
+			return codec(c)
+		}
+	}
+	return unknown
+}
+
+func directionOf(attributes []sdp.Attribute, def direction) direction {
+	for _, a := range attributes {
+		for d, name := range directionNames {
+			if a.Key == name {
+				return direction(d)
+			}
+		}
+	}
+	return def
+}
+
+func has(m *sdp.MediaDescription, key string) bool {
+	_, ok := m.Attribute(key)
+	return ok
+}
