@@ -1,0 +1,367 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+)
+
+// Endpoint is our side of SIP: listening sockets, transactions and the registry of legs.
+type Endpoint struct {
+	cfg     Config
+	log     *slog.Logger
+	sources *sources
+
+	tp *sip.TransportLayer
+	tx *sip.TransactionLayer
+
+	binds   []bind
+	closers []func() error
+
+	ctx  context.Context // of everything the endpoint runs; cancelled last
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex
+	closing  bool
+	legs     map[dialogKey]*Leg         // by Call-ID and our own tag
+	ended    map[dialogKey]bool         // legs over for less than 64*T1: their late BYEs are answered
+	incoming map[inviteKey]inviteRecord // initial INVITEs received: CANCEL, merged requests, late retransmissions
+	callIDs  map[string]int             // live and just ended dialogs; a packet that names one may enter
+	hairpins map[string]bool            // Call-IDs of live calls to our own numbers
+	live     int                        // legs that count against MaxLegs
+	idle     chan struct{}              // closed when closing and no leg is left
+}
+
+// bind is one listening address.
+type bind struct {
+	addr netip.AddrPort // as bound
+	key  sip.Addr       // names the socket in sipgo's pool
+}
+
+type dialogKey struct{ callID, localTag string }
+type inviteKey struct{ callID, fromTag string }
+
+// inviteRecord outlives its leg by 64*T1.
+type inviteRecord struct {
+	leg    *Leg // nil when the leg is over
+	branch string
+	cseq   uint32
+}
+
+// Listen opens every address of cfg.Listen, UDP and TCP, and serves until Close. ctx bounds the start only.
+func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
+	cfg.setDefaults()
+	if cfg.Media == nil || cfg.Clock == nil || len(cfg.Listen) == 0 {
+		return nil, errors.New("sip: Config needs Media, Clock and a Listen address")
+	}
+	e := &Endpoint{
+		cfg: cfg, log: cfg.Log, sources: newSources(cfg.Trunks),
+		legs:     make(map[dialogKey]*Leg),
+		ended:    make(map[dialogKey]bool),
+		incoming: make(map[inviteKey]inviteRecord),
+		callIDs:  make(map[string]int),
+		hairpins: make(map[string]bool),
+		idle:     make(chan struct{}),
+	}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	quiet := slog.New(slog.DiscardHandler)
+	e.tp = sip.NewTransportLayer(cfg.Resolver, sip.NewParser(), nil,
+		sip.WithTransportLayerLogger(quiet),
+		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{
+			ReadTimeout:  time.Hour,       // a silent connection is closed
+			WriteTimeout: 5 * time.Second, // a peer that does not read holds nobody up
+			DialerCreate: func(laddr net.Addr) net.Dialer { return net.Dialer{Timeout: 5 * time.Second, LocalAddr: laddr} },
+		}}))
+	e.tp.OnMessage(e.mark) // before the transaction layer's own
+	e.tx = sip.NewTransactionLayer(e.tp,
+		sip.WithTransactionLayerLogger(quiet),
+		sip.WithTransactionLayerUnhandledResponseHandler(e.onStrayResponse),
+		sip.WithTransactionLayerTerminateOnConnClose())
+	e.tx.OnRequest(e.onRequest)
+
+	var serve []func(context.Context) error
+	for _, a := range cfg.Listen {
+		s, err := e.bind(ctx, a)
+		if err != nil {
+			_ = e.Close(context.Background())
+			return nil, err
+		}
+		serve = append(serve, s)
+	}
+	for _, s := range serve { // only now: readers look at all binds
+		if err := s(ctx); err != nil {
+			_ = e.Close(context.Background())
+			return nil, err
+		}
+	}
+	e.sources.refresh(ctx, cfg.Resolver)
+	e.wg.Go(e.refreshSources)
+	return e, nil
+}
+
+// bind opens one address. With port 0 UDP chooses, and another port is tried when TCP has it already.
+func (e *Endpoint) bind(ctx context.Context, addr string) (serve func(context.Context) error, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("sip: listen address %q: %w", addr, err)
+	}
+	var (
+		lc net.ListenConfig
+		pc net.PacketConn
+		tl net.Listener
+	)
+	for try := 0; ; try++ {
+		if pc, err = lc.ListenPacket(ctx, "udp", addr); err != nil {
+			return nil, fmt.Errorf("sip: listen on %s (is another SIP program running?): %w", addr, err)
+		}
+		_, p, _ := net.SplitHostPort(pc.LocalAddr().String())
+		if tl, err = lc.Listen(ctx, "tcp", net.JoinHostPort(host, p)); err == nil {
+			break
+		}
+		_ = pc.Close()
+		if port != "0" || try == 20 {
+			return nil, fmt.Errorf("sip: listen on %s (is another SIP program running?): %w", addr, err)
+		}
+	}
+	local := netip.MustParseAddrPort(pc.LocalAddr().String())
+	e.binds = append(e.binds, bind{addr: local, key: sip.Addr{IP: local.Addr().AsSlice(), Port: int(local.Port())}})
+	e.closers = append(e.closers, pc.Close, tl.Close)
+
+	return func(ctx context.Context) error { return e.serve(ctx, pc, tl) }, nil
+}
+
+// serve starts the readers of one address and returns when requests can be sent from it.
+func (e *Endpoint) serve(ctx context.Context, pc net.PacketConn, tl net.Listener) error {
+	udp := &packetConn{PacketConn: pc, admit: e.admit, ready: make(chan struct{})}
+	e.wg.Go(func() { _ = e.tp.ServeUDP(udp) })
+	tcp := &listener{Listener: tl, admit: e.admitConn, pause: func(d time.Duration) {
+		_ = clock.Sleep(e.ctx, e.cfg.Clock, d)
+	}}
+	e.wg.Go(func() { _ = e.tp.ServeTCP(tcp) })
+	select {
+	case <-udp.ready: // sipgo knows the socket
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Addr is the first listening address.
+func (e *Endpoint) Addr() netip.AddrPort { return e.binds[0].addr }
+
+// Legs is the number of legs that are not over.
+func (e *Endpoint) Legs() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.live
+}
+
+// Close refuses new calls, hangs up every leg and waits for them until ctx is done; then it drops what is
+// left, closes the sockets and waits for its goroutines. It is idempotent.
+func (e *Endpoint) Close(ctx context.Context) error {
+	e.mu.Lock()
+	first := !e.closing
+	e.closing = true
+	if first && e.live == 0 {
+		close(e.idle)
+	}
+	legs := make([]*Leg, 0, len(e.legs))
+	for _, l := range e.legs {
+		legs = append(legs, l)
+	}
+	e.mu.Unlock()
+	for _, l := range legs {
+		l.Hangup()
+	}
+	var err error
+	select {
+	case <-e.idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("sip: close: %d legs dropped: %w", e.Legs(), context.Cause(ctx))
+		for _, l := range legs {
+			l.drop()
+		}
+		<-e.idle
+	}
+	e.stop()
+	for _, c := range e.closers {
+		_ = c()
+	}
+	if first {
+		e.tx.Close()
+		_ = e.tp.Close()
+	}
+	e.wg.Wait()
+	return err
+}
+
+// refreshSources resolves trunk hosts again every minute, and at once when a new name turned up.
+func (e *Endpoint) refreshSources() {
+	t := e.cfg.Clock.NewTimer(hostTTL)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C():
+			t.Reset(hostTTL)
+		case <-e.sources.wake:
+		case <-e.ctx.Done():
+			return
+		}
+		e.sources.refresh(e.ctx, e.cfg.Resolver)
+	}
+}
+
+// admit lets a datagram in: from a trunk, from loopback in dev mode, or of a dialog of ours (the peer of an
+// outbound call, a hairpin). Everything else is dropped without a word.
+func (e *Endpoint) admit(src netip.Addr, packet []byte) bool {
+	return e.cfg.Dev && src.IsLoopback() || e.knownCall(callIDOf(packet)) || e.sources.match(src) != nil
+}
+
+// admitConn lets a TCP connection in. What it may carry is decided per request.
+func (e *Endpoint) admitConn(src netip.Addr, _ []byte) bool {
+	return e.cfg.Dev && src.IsLoopback() || e.isOwn(src) || e.sources.match(src) != nil || e.peerOfLeg(src)
+}
+
+func (e *Endpoint) knownCall(callID string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return callID != "" && e.callIDs[callID] > 0
+}
+
+func (e *Endpoint) isOwn(a netip.Addr) bool {
+	for _, b := range e.binds {
+		if b.addr.Addr().Unmap() == a {
+			return true
+		}
+	}
+	return false
+}
+
+// peerOfLeg is asked for a new TCP connection only, so a walk over the legs is cheap enough.
+func (e *Endpoint) peerOfLeg(a netip.Addr) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.legs {
+		if d := l.dialog.Load(); d != nil {
+			if ap, err := netip.ParseAddrPort(d.Dest); err == nil && ap.Addr() == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// add registers a leg; ErrBusy when there are too many.
+func (e *Endpoint) add(l *Leg, in *inviteKey, rec inviteRecord) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return ErrClosed
+	}
+	if e.live >= e.cfg.MaxLegs {
+		return ErrBusy
+	}
+	e.live++
+	e.legs[l.key()] = l
+	e.callIDs[l.d.callID]++
+	if in != nil {
+		l.invKey = in
+		rec.leg = l
+		e.incoming[*in] = rec
+	}
+	if l.hairpin && !l.uas {
+		e.hairpins[l.d.callID] = true
+	}
+	return nil
+}
+
+// remove forgets a leg that is over. Its names stay for 64*T1, for what the network still delivers.
+func (e *Endpoint) remove(l *Leg) {
+	key, in, callID := l.key(), l.invKey, l.d.callID
+	e.mu.Lock()
+	delete(e.legs, key)
+	if l.hairpin && !l.uas {
+		delete(e.hairpins, callID)
+	}
+	e.ended[key] = true
+	if in != nil {
+		rec := e.incoming[*in]
+		rec.leg = nil
+		e.incoming[*in] = rec
+	}
+	e.live--
+	if e.closing && e.live == 0 {
+		close(e.idle)
+	}
+	e.mu.Unlock()
+	e.cfg.Clock.AfterFunc(timer64T1, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.ended, key)
+		if in != nil {
+			delete(e.incoming, *in)
+		}
+		if e.callIDs[callID]--; e.callIDs[callID] <= 0 {
+			delete(e.callIDs, callID)
+		}
+	})
+}
+
+// lookup finds the leg of an in-dialog request; justEnded when it is over for a short while.
+func (e *Endpoint) lookup(key dialogKey) (l *Leg, justEnded bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.legs[key], e.ended[key]
+}
+
+// bindFor is the socket toward peer: the first of its address family.
+func (e *Endpoint) bindFor(peer netip.Addr) bind {
+	for _, b := range e.binds {
+		if a := b.addr.Addr(); a.Unmap().Is4() == peer.Is4() || a == netip.IPv6Unspecified() {
+			return b
+		}
+	}
+	return e.binds[0]
+}
+
+// advertised is the address a peer is told to reach us at (Via, Contact): the external one for peers
+// outside the local networks, else the bound one, else the one the route toward the peer starts from.
+func (e *Endpoint) advertised(peer netip.Addr) netip.AddrPort {
+	b := e.bindFor(peer)
+	if e.cfg.ExternalIP.IsValid() && !e.isLocal(peer) {
+		return netip.AddrPortFrom(e.cfg.ExternalIP, b.addr.Port())
+	}
+	if !b.addr.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(b.addr.Addr().Unmap(), b.addr.Port())
+	}
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(peer, 9))) // sends nothing
+	if err != nil {
+		return netip.AddrPortFrom(peer, b.addr.Port())
+	}
+	defer func() { _ = c.Close() }()
+	a, _ := addrOf(c.LocalAddr())
+	return netip.AddrPortFrom(a, b.addr.Port())
+}
+
+func (e *Endpoint) isLocal(a netip.Addr) bool {
+	for _, p := range e.cfg.LocalNets {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// trunkOf names the trunk a request came from.
+func (e *Endpoint) trunkOf(src netip.Addr) *call.Trunk { return e.sources.match(src) }

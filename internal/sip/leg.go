@@ -1,0 +1,363 @@
+package sip
+
+import (
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+)
+
+// state is where a leg stands.
+type state int
+
+const (
+	built      state = iota // outbound: made, INVITE not sent
+	calling                 // outbound: INVITE sent, nothing heard
+	proceeding              // outbound: a provisional response came
+	canceling               // outbound: CANCEL sent
+	incoming                // inbound: INVITE received, no final response yet
+	accepted                // inbound: 2xx sent, ACK not seen
+	confirmed               // the dialog stands
+	ending                  // BYE sent
+	over
+)
+
+var stateNames = [...]string{"built", "calling", "proceeding", "canceling", "incoming", "accepted", "confirmed", "ending", "over"}
+
+func (s state) String() string { return stateNames[s] }
+
+// transitions lists every legal move of a leg; over is legal from everywhere.
+var transitions = map[state][]state{
+	built:      {calling, over},
+	calling:    {proceeding, confirmed, ending, over},
+	proceeding: {calling, canceling, confirmed, ending, over}, // calling: another attempt after 3xx, 401, 422, 503
+	canceling:  {ending, over},
+	incoming:   {accepted, over},
+	accepted:   {confirmed, ending, over},
+	confirmed:  {ending, over},
+	ending:     {over},
+}
+
+// Leg is one party's signalling and media. Its methods are safe for concurrent use and never wait for the
+// network; what comes of them are Events.
+type Leg struct {
+	e       *Endpoint
+	log     *slog.Logger
+	mail    *mailbox
+	events  chan call.LegEvent
+	gone    chan struct{} // closed when the leg is over
+	dialog  atomic.Pointer[call.Dialog]
+	media   MediaStream
+	uas     bool
+	hairpin bool
+	invKey  *inviteKey // registry key of the INVITE received; set by add
+
+	// Everything below belongs to run.
+	state    state
+	d        dialog
+	hop      hop // next hop of the dialog; valid when hopReady
+	hopReady bool
+	hopQueue []func()   // waits for the hop
+	cause    call.Cause // set when the end was decided
+	hangup   bool       // hang up as soon as the protocol allows
+	timers   map[string]clock.Timer
+	mediaUp  bool // the stream was started
+	mediaOff bool // the stream was closed
+	rang     bool
+
+	out      out // the INVITE we sent
+	in       in  // the INVITE we received
+	ses      session
+	acks     map[uint32]*unacked // our 2xx to an INVITE or re-INVITE that wait for an ACK, by CSeq
+	auth     *credentials
+	inviting bool // a re-INVITE or UPDATE of ours is pending
+}
+
+func (e *Endpoint) newLeg(callSID string) *Leg {
+	return &Leg{
+		e: e, log: e.log.With("call", callSID), mail: newMailbox(),
+		events: make(chan call.LegEvent, maxEvents), gone: make(chan struct{}),
+		timers: make(map[string]clock.Timer), acks: make(map[uint32]*unacked),
+	}
+}
+
+func (l *Leg) key() dialogKey { return dialogKey{l.d.callID, l.d.localTag} }
+
+func (l *Leg) isOver() bool {
+	select {
+	case <-l.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Dialog is the dialog as it stands, for the store. It is complete before Invite; later responses add the
+// peer's half, and another attempt (authentication, redirect) changes CSeq and branch.
+func (l *Leg) Dialog() *call.Dialog {
+	d := *l.dialog.Load()
+	d.RouteSet = slices.Clone(d.RouteSet)
+	return &d
+}
+
+// Events tells what happens to the leg; closed after LegEnded. Digits are dropped when nobody listens, the
+// other events never.
+func (l *Leg) Events() <-chan call.LegEvent { return l.events }
+
+// Invite sends the INVITE of an outbound leg. A second call does nothing.
+func (l *Leg) Invite() {
+	l.mail.post(func() {
+		if l.state == built {
+			l.invite()
+		}
+	}, 0)
+}
+
+// Ring says 180 to an inbound leg's caller.
+func (l *Leg) Ring() { l.mail.post(l.ring, 0) }
+
+// Answer accepts an inbound leg: 200 with SDP; media starts. It fails when the leg is over.
+func (l *Leg) Answer() error {
+	reply := make(chan error, 1)
+	if !l.mail.post(func() { reply <- l.answer() }, 0) {
+		return ErrOver
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-l.gone:
+		select {
+		case err := <-reply:
+			return err
+		default:
+			return ErrOver
+		}
+	}
+}
+
+// Reject refuses an inbound leg that was not answered with a final code of 300 to 699.
+func (l *Leg) Reject(code int, reason string) {
+	l.mail.post(func() {
+		if l.state == incoming {
+			l.refuse(code, reason, call.Cause{SIPCode: code, Reason: reason, Local: true})
+		}
+	}, 0)
+}
+
+// Hangup ends the leg as its state demands: CANCEL, BYE or a final response. It is idempotent; LegEnded
+// follows, at the latest when the peer had 64*T1 (32 s) to answer.
+func (l *Leg) Hangup() {
+	l.mail.post(func() { l.end(call.Cause{Reason: "hung up", Local: true}) }, 0)
+}
+
+// drop ends the leg without a word to the peer, for a shutdown that ran out of time.
+func (l *Leg) drop() {
+	l.mail.post(func() { l.finish(call.Cause{SIPCode: 503, Reason: "shut down", Local: true}, false) }, 0)
+}
+
+// Play queues a clip; the channel closes when it was played or flushed.
+func (l *Leg) Play(c *audio.Clip) <-chan struct{} { return l.media.Play(c) }
+
+// PlayDigits queues keys (0-9 A-D * #, w and W pause) as telephone-events or tones.
+func (l *Leg) PlayDigits(digits string) <-chan struct{} { return l.media.PlayDigits(digits) }
+
+// Flush drops what plays and what is queued.
+func (l *Leg) Flush() { l.media.Flush() }
+
+// sink takes the media's calls, from a media worker.
+type sink struct{ l *Leg }
+
+func (s sink) Digit(key byte) { s.l.mail.post(func() { s.l.digit(key) }, maxInbox) }
+
+func (s sink) Timeout() {
+	s.l.mail.post(func() {
+		s.l.end(call.Cause{SIPCode: 200, Reason: "rtp timeout", Code: 32014, Local: true})
+	}, 0)
+}
+
+// run is the only goroutine that changes the leg.
+func (l *Leg) run() {
+	defer l.e.wg.Done()
+	var batch []item
+	for range l.mail.signal {
+		batch = l.mail.take(batch)
+		for i, it := range batch {
+			batch[i] = item{}
+			if l.state != over || it.request {
+				l.guard(it.do)
+			}
+		}
+		if l.state == over {
+			for _, it := range l.mail.close() {
+				if it.request {
+					l.guard(it.do)
+				}
+			}
+			return
+		}
+	}
+}
+
+// guard runs f; a panic ends this leg and nothing else.
+func (l *Leg) guard(f func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		l.log.Error("sip: panic in a leg, the call is ended", "panic", p, "state", l.state, "stack", string(debug.Stack()))
+		defer func() {
+			if recover() != nil || l.state != over { // even hanging up failed
+				l.finish(call.Cause{SIPCode: 500, Reason: "internal error", Local: true}, false)
+			}
+		}()
+		l.cause = call.Cause{SIPCode: 500, Reason: "internal error", Local: true}
+		l.farewell()
+		l.finish(l.cause, false)
+	}()
+	f()
+}
+
+// move changes the state; an illegal move is a bug of ours and ends the leg through guard.
+func (l *Leg) move(next state) {
+	if !slices.Contains(transitions[l.state], next) {
+		panic("sip: " + l.state.String() + " to " + next.String() + " is not a legal move")
+	}
+	l.state = next
+}
+
+// end hangs up with a cause, by whatever means the state has.
+func (l *Leg) end(cause call.Cause) {
+	if l.hangup || l.state == ending || l.state == over {
+		return
+	}
+	l.cause = cause
+	switch l.state {
+	case built:
+		l.finish(call.Cause{SIPCode: 487, Reason: "hung up before dialling", Local: true}, false)
+	case calling: // RFC 3261 section 9.1: no CANCEL before a provisional response
+		l.hangup = true
+		l.closeMedia()
+	case proceeding:
+		l.hangup = true
+		l.closeMedia()
+		l.cancel()
+	case incoming:
+		l.refuse(480, "Temporarily Unavailable", cause)
+	case accepted: // RFC 3261 section 15: no BYE before the ACK
+		l.hangup = true
+		l.closeMedia()
+	case confirmed:
+		if l.cause.SIPCode == 0 {
+			l.cause.SIPCode = 200
+		}
+		l.bye()
+	}
+}
+
+// farewell is one message to the peer that the call is over, with nobody waiting for the outcome.
+func (l *Leg) farewell() {
+	switch l.state {
+	case proceeding:
+		l.send(l.cancelRequest(), func(*sip.Response, error) {})
+	case incoming:
+		l.e.respond(l.in.req, l.in.tx, 500, "Server Internal Error")
+	case accepted, confirmed:
+		l.send(l.request(sip.BYE), func(*sip.Response, error) {})
+	}
+}
+
+// finish is the one way a leg gets over. It releases everything and tells the owner.
+func (l *Leg) finish(cause call.Cause, canceled bool) {
+	if l.state == over {
+		return
+	}
+	l.state = over
+	for _, t := range l.timers {
+		t.Stop()
+	}
+	l.closeMedia()
+	l.release()
+	l.e.remove(l)
+	l.emit(call.LegEnded{Cause: cause, Canceled: canceled})
+	close(l.events)
+	close(l.gone)
+}
+
+// release ends the server transaction of an answered INVITE: it is there to absorb retransmissions, which
+// the registry does as well for 64*T1 and in a tenth of the memory.
+func (l *Leg) release() {
+	if l.in.tx != nil && l.in.answered && len(l.acks) == 0 {
+		l.in.tx.Terminate()
+	}
+}
+
+func (l *Leg) closeMedia() {
+	if !l.mediaOff {
+		l.mediaOff = true
+		l.media.Close()
+	}
+}
+
+func (l *Leg) startMedia() {
+	if !l.mediaUp && !l.mediaOff {
+		l.mediaUp = true
+		l.media.Start()
+	}
+}
+
+// emit never blocks: digit leaves room for the three state events a leg can have.
+func (l *Leg) emit(ev call.LegEvent) { l.events <- ev }
+
+func (l *Leg) digit(key byte) {
+	if len(l.events) < cap(l.events)-3 {
+		l.emit(call.LegDigit{Key: key})
+	}
+}
+
+// after runs f in the leg once d has passed; a second timer of the same name replaces the first.
+func (l *Leg) after(name string, d time.Duration, f func()) {
+	l.cancelTimer(name)
+	var t clock.Timer
+	t = l.e.cfg.Clock.AfterFunc(d, func() {
+		l.mail.post(func() {
+			if l.timers[name] == t { // not replaced while this waited in the mailbox
+				delete(l.timers, name)
+				f()
+			}
+		}, 0)
+	})
+	l.timers[name] = t
+}
+
+func (l *Leg) cancelTimer(name string) {
+	if t := l.timers[name]; t != nil {
+		t.Stop()
+		delete(l.timers, name)
+	}
+}
+
+// publish makes the dialog's state visible to Dialog.
+func (l *Leg) publish() {
+	branch := ""
+	if !l.uas {
+		branch = l.out.branch
+	}
+	l.dialog.Store(l.d.snapshot(l.hop, branch, l.uas))
+}
+
+// failureCause maps the error of a client transaction (RFC 3261 section 8.1.3.1).
+func failureCause(err error) call.Cause {
+	if errors.Is(err, sip.ErrTransactionTimeout) {
+		return call.Cause{SIPCode: 408, Reason: "request timeout"}
+	}
+	return call.Cause{SIPCode: 503, Reason: "transport error: " + err.Error()}
+}

@@ -1,0 +1,124 @@
+package sip
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+// hostTTL is how long a trunk host's addresses are believed.
+const hostTTL = time.Minute
+
+// sources knows which addresses are a trunk's: its listed prefixes and the addresses of its host. Host
+// names are resolved in the background, so that no datagram waits for DNS.
+type sources struct {
+	trunks func() []call.Trunk
+
+	mu    sync.Mutex
+	seen  []call.Trunk // the snapshot rules were made from; compared by identity
+	rules []sourceRule // most specific first
+	hosts map[string][]netip.Addr
+	wake  chan struct{} // capacity 1: a host name is not resolved yet
+}
+
+type sourceRule struct {
+	prefix netip.Prefix
+	trunk  *call.Trunk
+}
+
+func newSources(trunks func() []call.Trunk) *sources {
+	return &sources{trunks: trunks, hosts: make(map[string][]netip.Addr), wake: make(chan struct{}, 1)}
+}
+
+// match is the trunk with the longest prefix that contains src, nil when there is none. Equal prefixes:
+// the trunk created first.
+func (s *sources) match(src netip.Addr) *call.Trunk {
+	trunks := s.trunks()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !sameSlice(trunks, s.seen) || s.rules == nil {
+		s.buildLocked(trunks)
+	}
+	for _, r := range s.rules {
+		if r.prefix.Contains(src) {
+			return r.trunk
+		}
+	}
+	return nil
+}
+
+func sameSlice(a, b []call.Trunk) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+func (s *sources) buildLocked(trunks []call.Trunk) {
+	s.seen = trunks
+	s.rules = make([]sourceRule, 0, 2*len(trunks))
+	for i := range trunks {
+		t := &trunks[i]
+		for _, p := range t.Sources {
+			s.rules = append(s.rules, sourceRule{netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked(), t})
+		}
+		host := hostOnly(t.Host)
+		addrs := s.hosts[host]
+		if a, err := netip.ParseAddr(host); err == nil {
+			addrs = []netip.Addr{a.Unmap()}
+		} else if _, known := s.hosts[host]; !known && host != "" {
+			select {
+			case s.wake <- struct{}{}:
+			default:
+			}
+		}
+		for _, a := range addrs {
+			s.rules = append(s.rules, sourceRule{netip.PrefixFrom(a, a.BitLen()), t})
+		}
+	}
+	slices.SortStableFunc(s.rules, func(a, b sourceRule) int {
+		return cmp.Or(cmp.Compare(b.prefix.Bits(), a.prefix.Bits()), a.trunk.Created.Compare(b.trunk.Created))
+	})
+}
+
+// refresh resolves the host names of all trunks. A name that fails keeps its last addresses.
+func (s *sources) refresh(ctx context.Context, r *net.Resolver) {
+	found := make(map[string][]netip.Addr)
+	for _, t := range s.trunks() {
+		host := hostOnly(t.Host)
+		if _, err := netip.ParseAddr(host); err == nil || host == "" {
+			continue
+		}
+		if _, done := found[host]; done {
+			continue
+		}
+		s.mu.Lock()
+		found[host] = s.hosts[host]
+		s.mu.Unlock()
+		lctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		if addrs, err := r.LookupNetIP(lctx, "ip", host); err == nil {
+			for i := range addrs {
+				addrs[i] = addrs[i].Unmap()
+			}
+			found[host] = addrs
+		}
+		cancel()
+	}
+	s.mu.Lock()
+	s.hosts, s.rules = found, nil
+	s.mu.Unlock()
+}
+
+// hostOnly is the host of "host", "host:port" or "[v6]:port".
+func hostOnly(hostport string) string {
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		return h
+	}
+	if n := len(hostport); n > 1 && hostport[0] == '[' && hostport[n-1] == ']' {
+		return hostport[1 : n-1]
+	}
+	return hostport
+}

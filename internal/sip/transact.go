@@ -1,0 +1,233 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// dialTimeout bounds the TCP connection of a request.
+const dialTimeout = 10 * time.Second
+
+// transact runs a client transaction in the caller's goroutine and hands every response, or the error that
+// ended it, to on, until on returns true or a final response came.
+func (e *Endpoint) transact(req *sip.Request, on func(*sip.Response, error) (stop bool)) {
+	ctx, cancel := context.WithTimeout(e.ctx, dialTimeout)
+	defer cancel()
+	tx, err := e.tx.NewClientTransaction(ctx, req)
+	if err != nil {
+		on(nil, err)
+		return
+	}
+	if req.IsInvite() { // 2xx after the first, of the same or of another fork
+		tx.OnRetransmission(func(res *sip.Response) { on(res, nil) })
+	}
+	if err := tx.Init(); err != nil {
+		tx.Terminate()
+		on(nil, err)
+		return
+	}
+	for {
+		select {
+		case res := <-tx.Responses():
+			stop := on(res, nil)
+			if stop || res.StatusCode >= 200 {
+				if !req.IsInvite() {
+					tx.Terminate() // sipgo would keep it for Timer D; it has nothing left to do
+				}
+				return
+			}
+		case <-tx.Done():
+			err := tx.Err()
+			if err == nil {
+				err = sip.ErrTransactionTerminated
+			}
+			on(nil, err)
+			return
+		case <-e.ctx.Done():
+			tx.Terminate()
+			on(nil, errors.New("endpoint closed"))
+			return
+		}
+	}
+}
+
+// send runs a client transaction beside the leg, which gets the outcome as messages in order.
+func (l *Leg) send(req *sip.Request, on func(*sip.Response, error)) {
+	l.e.wg.Go(func() {
+		l.e.transact(req, func(res *sip.Response, err error) bool {
+			if l.mail.post(func() { on(res, err) }, 0) {
+				return false
+			}
+			if res != nil && req.IsInvite() && res.IsSuccess() && validResponse(res) && res.CSeq().MethodName == sip.INVITE {
+				l.late(req, res)
+			}
+			return true
+		})
+	})
+}
+
+// late ends a dialog whose 2xx came when the leg was over already: an answer after we stopped waiting for
+// the end of a cancelled call, or another fork's.
+func (l *Leg) late(req *sip.Request, res *sip.Response) {
+	<-l.gone // the dialog no longer changes
+	if tagOf(res.To().Params) != l.d.remoteTag || !l.out.answered {
+		l.e.refuseFork(req, l.d, res)
+	}
+}
+
+// request builds an in-dialog request with a new CSeq.
+func (l *Leg) request(method sip.RequestMethod) *sip.Request {
+	l.d.cseq++
+	req := l.e.request(&l.d, method, l.d.cseq, newBranch(), l.hop)
+	l.authorize(req)
+	l.publish()
+	return req
+}
+
+// ask sends an in-dialog request once the next hop is known; a challenge is answered once. build is called
+// in the leg and may be called twice.
+func (l *Leg) ask(build func() *sip.Request, on func(*sip.Response, error)) {
+	l.whenHop(func() {
+		req := build()
+		l.send(req, func(res *sip.Response, err error) {
+			if err == nil && res.StatusCode < 200 {
+				return
+			}
+			if err == nil && (res.StatusCode == 401 || res.StatusCode == 407) &&
+				l.challenge(res, req, l.hop.addr == l.out.origin && !l.uas) {
+				l.send(build(), func(res *sip.Response, err error) {
+					if err != nil || res.StatusCode >= 200 {
+						on(res, err)
+					}
+				})
+				return
+			}
+			on(res, err)
+		})
+	})
+}
+
+// aim works out the next hop from the dialog's first route or target; via is the message that set them. A
+// name is resolved beside the leg; what is sent meanwhile waits its turn.
+func (l *Leg) aim(via sip.Message) {
+	next := l.d.nextURI()
+	transport := strings.ToUpper(via.Transport())
+	h, ok := uriHop(&next, transport)
+	src, srcErr := parseAddrPort(via.Source())
+	if ok && srcErr == nil && len(l.d.routes) == 0 && l.e.isLocal(h.addr.Addr()) && !l.e.isLocal(src.Addr()) {
+		h = hop{src, transport} // a private Contact from outside: the peer is behind NAT, answer where it spoke
+	}
+	if ok && (h.transport == "UDP" || h.transport == "TCP") {
+		l.hop, l.hopReady = h, true
+		return
+	}
+	fallback := hop{src, transport}
+	l.hopReady = false
+	l.e.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(l.e.ctx, resolveTimeout)
+		defer cancel()
+		found, err := l.e.resolveURI(ctx, &next, strings.ToLower(transport))
+		l.mail.post(func() {
+			l.hop, l.hopReady = fallback, true
+			if err == nil {
+				l.hop = l.e.pick(found[0], 0)
+			}
+			waiting := l.hopQueue
+			l.hopQueue = nil
+			for _, f := range waiting {
+				f()
+			}
+		}, 0)
+	})
+}
+
+// whenHop runs f when the next hop is known, in order.
+func (l *Leg) whenHop(f func()) {
+	if l.hopReady {
+		f()
+		return
+	}
+	l.hopQueue = append(l.hopQueue, f)
+}
+
+// ack prepares the ACK of our INVITE with that CSeq; it is kept for retransmissions of the 2xx.
+func (l *Leg) ack(cseq uint32, sdp []byte) *pendingACK {
+	a := &pendingACK{cseq: cseq, branch: newBranch(), sdp: sdp}
+	for old, u := range l.acks { // one INVITE of ours at a time: the last one's is enough
+		if u.ack != nil {
+			delete(l.acks, old)
+		}
+	}
+	l.acks[cseq] = &unacked{ack: a}
+	return a
+}
+
+// pendingACK is the ACK of a 2xx we got.
+type pendingACK struct {
+	cseq   uint32
+	branch string
+	sdp    []byte
+	req    *sip.Request
+}
+
+func (l *Leg) sendACK(a *pendingACK) {
+	l.whenHop(func() {
+		if a.req == nil {
+			a.req = l.e.request(&l.d, sip.ACK, a.cseq, a.branch, l.hop)
+			for _, name := range []string{"Authorization", "Proxy-Authorization"} { // RFC 3261 section 22.1
+				if h := l.out.reqHeader(name); h != nil && l.hop.addr == l.out.origin {
+					a.req.AppendHeader(sip.HeaderClone(h))
+				}
+			}
+			if a.sdp != nil {
+				setSDP(a.req, a.sdp)
+			} else {
+				a.req.SetBody(nil)
+			}
+		}
+		if l.hop.transport == "UDP" {
+			_ = l.e.tp.WriteMsg(a.req) // lost: the peer sends its 2xx again
+			return
+		}
+		req := a.req
+		l.e.wg.Go(func() { _ = l.e.tp.WriteMsg(req) }) // may have to connect
+	})
+}
+
+func (o *out) reqHeader(name string) sip.Header {
+	if o.req == nil {
+		return nil
+	}
+	return o.req.GetHeader(name)
+}
+
+// bye hangs up a confirmed dialog.
+func (l *Leg) bye() {
+	l.hangup = true
+	l.closeMedia()
+	l.move(ending)
+	l.sendBYE()
+}
+
+// sendBYE waits for the answer or Timer F; whatever it is, the leg is over then.
+func (l *Leg) sendBYE() {
+	l.ask(func() *sip.Request {
+		req := l.request(sip.BYE)
+		if l.cause.Code != 0 || l.cause.SIPCode >= 400 {
+			req.AppendHeader(sip.NewHeader("Reason", `SIP;text="`+quote(l.cause.Reason)+`"`))
+		}
+		req.SetBody(nil)
+		return req
+	}, func(*sip.Response, error) { l.finish(l.cause, false) })
+}
+
+// parseAddrPort reads the source of a message.
+func parseAddrPort(s string) (netip.AddrPort, error) {
+	ap, err := netip.ParseAddrPort(s)
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), err
+}

@@ -1,0 +1,485 @@
+package sip
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+// out is an outbound leg's INVITE.
+type out struct {
+	spec       call.OutboundLeg
+	transport  string
+	candidates []candidate  // still to be tried, the first is the present one
+	req        *sip.Request // as last sent
+	branch     string
+	origin     netip.AddrPort // the hop the owner asked for: credentials go to no other
+	redirects  int
+	challenges int
+	tooSmall   bool              // a 422 was answered
+	seen       map[string]bool   // redirect targets tried
+	prack      map[string]uint32 // last reliable provisional acknowledged, by remote tag
+	sdp        string            // answer accepted last, and of which fork
+	sdpTag     string
+	answered   bool
+}
+
+// resolveTimeout bounds the DNS lookups of one leg.
+const resolveTimeout = 10 * time.Second
+
+// NewLeg makes an outbound leg: it resolves the target, opens media and fixes Call-ID, tag and branch, but
+// sends nothing. It blocks for DNS when the target is a name. The error is an *Error.
+func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
+	var target sip.Uri
+	if err := sip.ParseUri(spec.Target, &target); err != nil || !isSIP(&target) || hasControl(spec.Target) || strings.ContainsAny(spec.Target, " <>\"") {
+		return nil, failure(400, fmt.Errorf("%w: %q is not a sip: URI", ErrTarget, spec.Target))
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, resolveTimeout)
+	defer cancel()
+	candidates, err := e.candidates(ctx, &target, spec)
+	if err != nil {
+		return nil, failure(503, err)
+	}
+	l := e.newLeg(spec.CallSID)
+	l.hairpin = spec.Hairpin
+	l.out = out{
+		spec: spec, transport: candidates[0].transport, candidates: candidates, branch: newBranch(),
+		origin: candidates[0].addr, seen: make(map[string]bool), prack: make(map[string]uint32),
+	}
+	peer := candidates[0].addr.Addr()
+	l.d = dialog{callID: newCallID(), localTag: newTag(), cseq: newCSeq(), localName: quote(spec.FromName)}
+	// Headers in the URI ask for headers in the request (RFC 3261 section 19.1.5); only X- ones are ours to give.
+	for _, kv := range target.Headers {
+		if len(kv.K) > 2 && strings.EqualFold(kv.K[:2], "X-") {
+			if l.out.spec.Headers == nil {
+				l.out.spec.Headers = make(map[string]string)
+			}
+			l.out.spec.Headers[kv.K] = kv.V
+		}
+	}
+	target.Headers = nil
+	l.d.target, l.d.remote = target, target
+	l.d.remote.UriParams = nil
+	if l.d.local, err = e.fromURI(spec.From, peer); err != nil {
+		return nil, failure(400, err)
+	}
+	if l.media, err = e.cfg.Media.Open(peer, sink{l}); err != nil {
+		return nil, failure(503, fmt.Errorf("open media: %w", err))
+	}
+	l.hop = e.pick(candidates[0], 0)
+	l.publish()
+	if err := e.add(l, nil, inviteRecord{}); err != nil {
+		l.media.Close()
+		return nil, failure(503, err)
+	}
+	e.wg.Add(1)
+	go l.run()
+	return l, nil
+}
+
+// candidates resolves where an outbound leg goes first.
+func (e *Endpoint) candidates(ctx context.Context, target *sip.Uri, spec call.OutboundLeg) ([]candidate, error) {
+	transport := strings.ToLower(spec.Transport)
+	if spec.Dest == "" {
+		if transport == "" {
+			transport = viaEither
+		}
+		return e.resolveURI(ctx, target, transport)
+	}
+	if transport == "" {
+		transport = viaEither
+		if t, ok := target.UriParams.Get("transport"); ok {
+			transport = strings.ToLower(t)
+		}
+	}
+	if transport != viaUDP && transport != viaTCP && transport != viaEither {
+		return nil, fmt.Errorf("%w: transport %q is not supported, use udp or tcp", ErrTarget, transport)
+	}
+	host, port, err := splitDest(spec.Dest)
+	if err != nil {
+		return nil, err
+	}
+	return resolve(ctx, e.cfg.Resolver, host, port, transport)
+}
+
+// fromURI is the From of a call: a whole URI, or a number or name at our own address.
+func (e *Endpoint) fromURI(from string, peer netip.Addr) (u sip.Uri, err error) {
+	if strings.HasPrefix(from, "sip:") {
+		if err := sip.ParseUri(from, &u); err != nil || !isSIP(&u) || hasControl(from) || strings.ContainsAny(from, " <>\"") {
+			return u, fmt.Errorf("%w: From %q is not a sip: URI", ErrTarget, from)
+		}
+		u.Headers = nil
+		return u, nil
+	}
+	if from == "" {
+		from = "anonymous"
+	}
+	us := e.advertised(peer)
+	u = sip.Uri{Scheme: "sip", User: escapeUser(from), Host: us.Addr().String()}
+	if us.Port() != 5060 {
+		u.Port = int(us.Port())
+	}
+	return u, nil
+}
+
+// escapeUser escapes what a SIP URI's user part cannot hold (RFC 3261 section 25.1).
+func escapeUser(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.!~*'()&=+$,;?/", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// pick chooses the transport of a request of size bytes to a candidate (RFC 3261 section 18.1.1).
+func (e *Endpoint) pick(c candidate, size int) hop {
+	if c.transport == viaTCP || c.transport == viaEither && size > udpMTU {
+		return hop{c.addr, "TCP"}
+	}
+	return hop{c.addr, "UDP"}
+}
+
+// invite sends the INVITE to the present candidate, with the present CSeq and branch.
+func (l *Leg) invite() {
+	l.move(calling)
+	l.attempt()
+}
+
+func (l *Leg) attempt() {
+	offer := l.media.Offer()
+	c := l.out.candidates[0]
+	l.hop = l.e.pick(c, 0)
+	req := l.buildInvite(offer)
+	if h := l.e.pick(c, len(req.String())); h != l.hop {
+		l.hop = h
+		l.auth.undo()
+		req = l.buildInvite(offer)
+	}
+	l.out.req = req
+	l.publish()
+	l.log.Debug("sip: invite", "target", l.d.target.String(), "hop", l.hop.addr.String(), "transport", l.hop.transport)
+	l.send(req, func(res *sip.Response, err error) { l.onInviteResponse(req, res, err) })
+}
+
+func (l *Leg) buildInvite(offer []byte) *sip.Request {
+	req := l.e.request(&l.d, sip.INVITE, l.d.cseq, l.out.branch, l.hop)
+	req.AppendHeader(l.e.contact(l.hop))
+	req.AppendHeader(sip.NewHeader("Allow", allowed))
+	req.AppendHeader(sip.NewHeader("Supported", strings.Join(supported, ", ")))
+	l.ses.ask(l.e.cfg.SessionExpires, req)
+	names := make([]string, 0, len(l.out.spec.Headers))
+	for name := range l.out.spec.Headers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if v := l.out.spec.Headers[name]; validXHeader(name) && !hasControl(v) {
+			req.AppendHeader(sip.NewHeader(name, v))
+		}
+	}
+	setSDP(req, offer)
+	l.authorize(req)
+	return req
+}
+
+// validXHeader reports whether name is a token that begins with X- (RFC 3261 section 25.1).
+func validXHeader(name string) bool {
+	if len(name) < 3 || !strings.EqualFold(name[:2], "X-") {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-.!%*_+`'~", c) >= 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// again sends the INVITE once more, as a new transaction.
+func (l *Leg) again() {
+	l.d.cseq++
+	l.out.branch = newBranch()
+	l.d.remoteTag = ""
+	if l.state == proceeding {
+		l.move(calling)
+	}
+	l.attempt()
+}
+
+// onInviteResponse takes every response to an INVITE, or the error that ended its transaction.
+func (l *Leg) onInviteResponse(req *sip.Request, res *sip.Response, err error) {
+	if l.out.req != req {
+		return // of an attempt that was given up
+	}
+	if err != nil {
+		l.onInviteError(failureCause(err))
+		return
+	}
+	if !validResponse(res) || string(*res.CallID()) != l.d.callID || tagOf(res.From().Params) != l.d.localTag {
+		return
+	}
+	switch {
+	case res.StatusCode < 200:
+		l.onProvisional(res)
+	case res.StatusCode < 300:
+		l.on2xx(res)
+	default:
+		l.onFailure(res)
+	}
+}
+
+// onInviteError ends the leg, or tries the next address when nobody was heard (RFC 3263 section 4.3).
+func (l *Leg) onInviteError(cause call.Cause) {
+	if l.hangup {
+		cause = l.canceledCause(cause.SIPCode)
+	} else if l.state == calling && l.next() {
+		return
+	}
+	l.finish(cause, false)
+}
+
+// next goes on to the next address of the host.
+func (l *Leg) next() bool {
+	if len(l.out.candidates) < 2 {
+		return false
+	}
+	l.out.candidates = l.out.candidates[1:]
+	if l.out.redirects == 0 { // the same host
+		l.out.origin = l.out.candidates[0].addr
+	}
+	l.again()
+	return true
+}
+
+func (l *Leg) onProvisional(res *sip.Response) {
+	if l.state == calling {
+		l.move(proceeding)
+		if l.hangup {
+			l.cancel()
+			return
+		}
+	}
+	if res.StatusCode == 100 || l.state != proceeding {
+		return
+	}
+	tag := tagOf(res.To().Params)
+	if hasOption(listHeader(res, "Require", ""), "100rel") && tag != "" && !l.acknowledge(res, tag) {
+		return // a retransmission, or out of order
+	}
+	early := false
+	if sdp, ok := sdpOf(res); ok {
+		early = l.acceptSDP(sdp, tag) == nil
+	}
+	if (res.StatusCode == 180 || res.StatusCode == 183) && !l.rang {
+		l.rang = true
+		if tag != "" {
+			l.d.remoteTag = tag
+			l.publish()
+		}
+		l.emit(call.LegRinging{Code: res.StatusCode, EarlyMedia: early})
+	}
+}
+
+// acceptSDP takes an answer unless it is the one that this fork gave before.
+func (l *Leg) acceptSDP(sdp []byte, tag string) error {
+	if l.mediaOff || l.out.sdp == string(sdp) && l.out.sdpTag == tag {
+		return nil
+	}
+	if err := l.media.Accept(sdp); err != nil {
+		return err
+	}
+	l.out.sdp, l.out.sdpTag = string(sdp), tag
+	return nil
+}
+
+// on2xx confirms the dialog with the first 2xx; others are forks or retransmissions.
+func (l *Leg) on2xx(res *sip.Response) {
+	if l.out.answered {
+		l.onLate2xx(res)
+		return
+	}
+	l.out.answered = true
+	l.d.establish(res)
+	l.aim(res)
+	l.auth.keep(l.hop.addr == l.out.origin)
+	ack := l.ack(l.d.cseq, nil)
+	if l.hangup || l.state == canceling { // our CANCEL crossed the answer
+		l.cause = l.canceledCause(487)
+		l.cancelTimer("cancel")
+		l.move(ending)
+		l.sendACK(ack)
+		l.sendBYE()
+		return
+	}
+	sdp, ok := sdpOf(res)
+	err := error(nil)
+	if ok {
+		err = l.acceptSDP(sdp, l.d.remoteTag)
+	} else if l.out.sdpTag != l.d.remoteTag || l.out.sdp == "" {
+		err = fmt.Errorf("the 2xx has no SDP answer")
+	}
+	l.move(confirmed)
+	l.sendACK(ack)
+	l.publish()
+	if err != nil {
+		l.log.Warn("sip: answer refused", "error", err)
+		l.cause = call.Cause{SIPCode: 488, Reason: "answer not acceptable: " + err.Error(), Local: true}
+		l.bye()
+		return
+	}
+	l.startMedia()
+	l.ses.granted(l, res, true)
+	l.emit(call.LegAnswered{})
+}
+
+// onLate2xx acknowledges a 2xx again, or a fork's for the first time, which is then hung up (RFC 3261
+// section 13.2.2.4).
+func (l *Leg) onLate2xx(res *sip.Response) {
+	if !validResponse(res) || !l.out.answered {
+		return
+	}
+	if tagOf(res.To().Params) != l.d.remoteTag {
+		l.e.wg.Go(func() { l.e.refuseFork(l.out.req, l.d, res) })
+		return
+	}
+	if u := l.acks[res.CSeq().SeqNo]; u != nil && u.ack != nil {
+		l.sendACK(u.ack)
+	}
+}
+
+// refuseFork ends the dialog of another branch's answer.
+func (e *Endpoint) refuseFork(invite *sip.Request, d dialog, res *sip.Response) {
+	d.cseq = res.CSeq().SeqNo
+	d.establish(res)
+	ctx, cancel := context.WithTimeout(e.ctx, resolveTimeout)
+	defer cancel()
+	next := d.nextURI()
+	c, err := e.resolveURI(ctx, &next, strings.ToLower(invite.Transport()))
+	if err != nil {
+		return
+	}
+	h := e.pick(c[0], 0)
+	ack := e.request(&d, sip.ACK, d.cseq, newBranch(), h)
+	ack.SetBody(nil)
+	_ = e.tp.WriteMsg(ack)
+	bye := e.request(&d, sip.BYE, d.cseq+1, newBranch(), h)
+	bye.SetBody(nil)
+	e.transact(bye, func(*sip.Response, error) bool { return true })
+}
+
+// onFailure takes a final response of 300 and above; sipgo has acknowledged it.
+func (l *Leg) onFailure(res *sip.Response) {
+	cause := call.Cause{SIPCode: res.StatusCode, Reason: res.Reason, Q850: q850Of(res)}
+	if l.hangup {
+		l.finish(l.canceledCause(res.StatusCode), false)
+		return
+	}
+	switch code := res.StatusCode; {
+	case code < 400 && l.redirect(res):
+		return
+	case code == 401 || code == 407:
+		if l.out.challenges < 2 && l.challenge(res, l.out.req, l.hop.addr == l.out.origin) {
+			l.out.challenges++
+			l.again()
+			return
+		}
+	case code == 422 && !l.out.tooSmall:
+		if m := minSEOf(res); m > 0 {
+			l.out.tooSmall = true
+			l.ses.min = m
+			l.again()
+			return
+		}
+	case code == 503 && !l.rang && l.next():
+		return
+	}
+	l.finish(cause, false)
+}
+
+// canceledCause is why a call ended that we gave up: 487 whatever the peer said to the INVITE.
+func (l *Leg) canceledCause(int) call.Cause {
+	c := l.cause
+	c.SIPCode, c.Local = 487, true
+	return c
+}
+
+// redirect follows a 3xx (RFC 3261 section 8.1.3.4): its contacts replace the addresses to try.
+func (l *Leg) redirect(res *sip.Response) bool {
+	if l.out.redirects >= maxRedirects {
+		return false
+	}
+	for _, h := range res.GetHeaders("contact") {
+		c, ok := h.(*sip.ContactHeader)
+		if !ok || !isSIP(&c.Address) || l.out.seen[c.Address.String()] {
+			continue
+		}
+		uri := *c.Address.Clone()
+		uri.Headers = nil
+		if t, has := uri.UriParams.Get("transport"); has && !strings.Contains(l.out.transport, strings.ToLower(t)) {
+			continue // the same transport rules as for the first hop
+		}
+		l.out.redirects++
+		l.out.seen[c.Address.String()] = true
+		l.e.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(l.e.ctx, resolveTimeout)
+			defer cancel()
+			found, err := l.e.resolveURI(ctx, &uri, l.out.transport)
+			l.mail.post(func() { l.redirected(uri, found, err) }, 0)
+		})
+		l.d.target = uri
+		return true
+	}
+	return false
+}
+
+func (l *Leg) redirected(uri sip.Uri, found []candidate, err error) {
+	switch {
+	case l.hangup:
+		l.finish(l.canceledCause(487), false)
+	case err != nil:
+		l.finish(call.Cause{SIPCode: 503, Reason: "redirected to " + uri.String() + ": " + err.Error()}, false)
+	default:
+		l.out.candidates = found
+		l.again()
+	}
+}
+
+// cancel gives up a ringing call. A peer that never answers the INVITE after it is left after 64*T1.
+func (l *Leg) cancel() {
+	l.move(canceling)
+	l.send(l.cancelRequest(), func(*sip.Response, error) {})
+	l.after("cancel", timer64T1, func() { l.finish(l.canceledCause(487), false) })
+}
+
+// cancelRequest is built from the INVITE (RFC 3261 section 9.1): the same branch, To and Route.
+func (l *Leg) cancelRequest() *sip.Request {
+	inv := l.out.req
+	req := sip.NewRequest(sip.CANCEL, inv.Recipient)
+	req.AppendHeader(inv.Via().Clone())
+	for _, h := range inv.GetHeaders("route") {
+		req.AppendHeader(sip.HeaderClone(h))
+	}
+	fwd := sip.MaxForwardsHeader(70)
+	req.AppendHeader(&fwd)
+	for _, h := range []sip.Header{inv.From(), inv.To(), inv.CallID()} {
+		req.AppendHeader(sip.HeaderClone(h))
+	}
+	req.AppendHeader(&sip.CSeqHeader{SeqNo: inv.CSeq().SeqNo, MethodName: sip.CANCEL})
+	req.AppendHeader(sip.NewHeader("User-Agent", l.e.cfg.UserAgent))
+	l.e.address(req, l.hop)
+	req.SetBody(nil)
+	return req
+}
