@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/phone"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files from what the commands say now")
@@ -309,4 +311,57 @@ var fakeAnswers = map[string]string{
 func event(seq int, name, clock, status string) string {
 	return fmt.Sprintf("id: %d\nevent: TwilioCall.%s\ndata: {\"type\":\"TwilioCall.%s\",\"time\":\"2026-01-31T%sZ\",\"sequence\":%d,"+
 		"\"data\":{\"id\":\"CA1\",\"from\":\"+15557654321\",\"to\":\"+15551234567\",\"status\":%q,\"duration\":1}}\n\n", seq, name, name, clock, seq, status)
+}
+
+func TestSimulatorPageListsEveryNumber(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "simulator.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range phone.Numbers() {
+		row := fmt.Sprintf("| %s | %s | %s |", n.Number, n.Name, n.Description)
+		if !strings.Contains(string(page), row+"\n") {
+			t.Errorf("docs/simulator.md lacks the row\n%s", row)
+		}
+	}
+}
+
+// TestPhonesTalk runs two phone commands against each other: a whole call, its keys and its recording.
+func TestPhonesTalk(t *testing.T) {
+	cleanEnv(t)
+	out, w := io.Pipe()
+	called := make(chan int, 1)
+	dir := t.TempDir()
+	go func() {
+		args := []string{"phone", "--once", "--dir", dir, "--voice", "test", "--script", "ring; answer; say hello; expect digits 12; wait 1s; hangup"}
+		called <- run(t.Context(), args, &app{out: w, err: t.Output(), clock: clock.System})
+		w.Close()
+	}()
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	addr, ok := strings.CutPrefix(lines.Text(), "ready sip=")
+	if !ok {
+		t.Fatalf("first line is %q", lines.Text())
+	}
+	rest := make(chan string, 1)
+	go func() {
+		var b strings.Builder
+		for lines.Scan() {
+			b.WriteString(lines.Text() + "\n")
+		}
+		rest <- b.String()
+	}()
+	stdout, stderr, code := offhook(t, "phone", "+15551234567", "--via", addr, "--number", "+15557654321", "--script", "wait answer; hear 300ms; press 12; expect hangup")
+	if code != exitOK || !strings.Contains(stdout, "ended by the far end: 200") {
+		t.Errorf("caller: exit %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	if code := <-called; code != exitOK {
+		t.Errorf("called: exit %d", code)
+	}
+	got := <-rest
+	for _, want := range []string{"call from +15557654321 to +15551234567\n", "digits 12\n", "ended here: 200", "recorded " + dir} {
+		if !strings.Contains(got, want) {
+			t.Errorf("called phone's output lacks %q:\n%s", want, got)
+		}
+	}
 }

@@ -46,15 +46,18 @@ func (r *remote) account() (server.Account, error) {
 }
 
 // urlOf is the base URL of a listening address as seen from this machine.
-func urlOf(listen string) string {
+func urlOf(listen string) string { return "http://" + reachable(listen) }
+
+// reachable is the host:port at which this machine reaches a listening address, which may be every address.
+func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "http://" + listen
+		return listen
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return net.JoinHostPort(host, port)
 }
 
 func (r *remote) connect(a *app) (*apiclient.Client, error) {

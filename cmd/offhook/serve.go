@@ -78,6 +78,10 @@ func (c *serveCommand) config() (server.Config, error) {
 	if err != nil {
 		return server.Config{}, fmt.Errorf("find this program, to start its child processes: %w", err)
 	}
+	voice := c.Voice
+	if voice == "auto" {
+		voice = ""
+	}
 	var nets []netip.Prefix // none: the default
 	for _, n := range c.LocalNet {
 		nets = append(nets, netip.Prefix(n))
@@ -87,7 +91,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		RTPIP: c.RTPIP, RTPPortMin: c.RTPPorts.min, RTPPortMax: c.RTPPorts.max,
 		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout, PublicURL: c.PublicURL,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
-		Mode: server.Mode(c.Mode), Voice: c.Voice, Drain: c.Drain,
+		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,
 		SIPCPS: c.SIPCPS, SIPMaxCalls: c.SIPMaxCalls, SimCPS: c.SimCPS, SimMaxCalls: c.SimMaxCalls,
 		Executable: []string{self}, Version: version(),
 	}.WithDefaults()

@@ -142,7 +142,7 @@ func (c *Client) List(ctx context.Context, collection, key string, filter url.Va
 		if err := json.Unmarshal(body, &page); err != nil {
 			return nil, notOurs(next, err)
 		}
-		rows, err := resources(page[key])
+		rows, err := ParseList(page[key])
 		if err != nil {
 			return nil, notOurs(next, err)
 		}
@@ -178,7 +178,7 @@ func (c *Client) Trunks(ctx context.Context) ([]Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := resources(body)
+	rows, err := ParseList(body)
 	if err != nil {
 		return nil, notOurs(trunksPath, err)
 	}

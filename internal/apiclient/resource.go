@@ -23,7 +23,8 @@ func newResource(raw []byte) (Resource, error) {
 	return r, nil
 }
 
-func resources(raw []byte) ([]Resource, error) {
+// ParseList reads a JSON array of objects.
+func ParseList(raw []byte) ([]Resource, error) {
 	var elements []json.RawMessage
 	if err := json.Unmarshal(raw, &elements); err != nil {
 		return nil, err
