@@ -39,8 +39,8 @@ const (
 	DefaultData       = "offhook-data"
 )
 
-// voices lists the values of Config.Voice.
-var voices = []string{"auto", "builtin", "flite", "espeak-ng", "test"}
+// voices lists the values of Config.Voice; the command calls the first one auto.
+var voices = []string{"", "builtin", "flite", "espeak-ng", "test"}
 
 // privateNets are the networks that never see the external address unless told otherwise:
 // RFC 1918, RFC 6598, loopback, link local and RFC 4193.
@@ -89,8 +89,8 @@ type Config struct {
 	// once. The command's default is DefaultDrain.
 	Drain time.Duration
 
-	// Voice names the speech engine: auto, builtin, flite, espeak-ng, or test (each text as its own
-	// tones). Default auto: builtin when it was built in, else an installed program.
+	// Voice names the speech engine: builtin, flite, espeak-ng, or test (each text as its own tones).
+	// Default: builtin when it was built in, else an installed program.
 	Voice string
 
 	// SIPCPS and SIPMaxCalls bound what leaves to sip: URIs: calls a second and calls at once. Default 0, unlimited.
@@ -134,7 +134,6 @@ func (c Config) WithDefaults() Config {
 	}
 	or(&c.RTPTimeout, DefaultRTPTimeout)
 	or(&c.Data, DefaultData)
-	or(&c.Voice, "auto")
 	or(&c.Version, "dev")
 	if c.Clock == nil {
 		c.Clock = clock.System
@@ -187,7 +186,7 @@ func (c Config) Validate() error {
 		bad("--sip-cps, --sip-max-calls, --sim-cps, --sim-max-calls: cannot be negative; 0 is unlimited")
 	}
 	if !slices.Contains(voices, c.Voice) {
-		bad("--voice %s: want one of %s", c.Voice, strings.Join(voices, ", "))
+		bad("--voice %s: want one of auto%s", c.Voice, strings.Join(voices, ", "))
 	}
 	if scheme, _, ok := strings.Cut(c.Database, "://"); ok && scheme != "postgres" && scheme != "postgresql" {
 		bad("--database %s://…: want postgres://… or the path of a SQLite file", scheme)
