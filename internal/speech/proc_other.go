@@ -1,0 +1,11 @@
+//go:build !unix
+
+package speech
+
+import "os/exec"
+
+func ownGroup(*exec.Cmd) {}
+
+func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
+
+func beNice() {}

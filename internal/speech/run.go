@@ -1,0 +1,90 @@
+package speech
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// RunChild is the main of a speaking process: it reads messages from in and answers on out until in ends, which it
+// does when the parent is gone. A clause it is speaking then is left to die with the process.
+func RunChild(ctx context.Context, in io.Reader, out io.Writer) error {
+	beNice()
+	r := bufio.NewReader(in)
+	kind, body, err := readMessage(r)
+	if err != nil {
+		return fmt.Errorf("speech worker: this command is started by offhook itself: %w", err)
+	}
+	var h hello
+	if kind != kindHello || json.Unmarshal(body, &h) != nil {
+		return errors.New("speech worker: the first message is not hello")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	requests := make(chan request)
+	ended := make(chan error, 1)
+	go func() { ended <- readRequests(ctx, r, requests) }()
+	finished := make(chan error, 1)
+	go func() { finished <- answerRequests(ctx, h, requests, out) }()
+	select {
+	case err := <-ended:
+		return err
+	case err := <-finished:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// readRequests returns when the parent is gone, even while a clause is being spoken.
+func readRequests(ctx context.Context, r io.Reader, requests chan<- request) error {
+	for {
+		kind, body, err := readMessage(r)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var req request
+		if kind != kindSay {
+			return fmt.Errorf("speech worker: message of kind %q", kind)
+		}
+		if err := json.Unmarshal(body, &req); err != nil {
+			return fmt.Errorf("speech worker: %w", err)
+		}
+		select {
+		case requests <- req:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func answerRequests(ctx context.Context, h hello, requests <-chan request, out io.Writer) error {
+	engines := newEngines(h.CacheDir)
+	if err := engines.warm(ctx, h.Engine); err != nil {
+		return writeMessage(out, kindFailed, []byte(err.Error()))
+	}
+	if err := writeMessage(out, kindReady, nil); err != nil {
+		return err
+	}
+	for {
+		select {
+		case req := <-requests:
+			kind := byte(kindAudio)
+			body, err := engines.speak(ctx, req)
+			if err != nil {
+				kind, body = kindFailed, []byte(err.Error())
+			}
+			if err := writeMessage(out, kind, body); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
