@@ -56,6 +56,9 @@ type mediaEntry struct {
 	validity
 }
 
+// size is what the entry counts: its samples, and about what it takes besides.
+func (e *mediaEntry) size() int64 { return int64(len(e.clip.ULaw())) + 1024 }
+
 // flight is a request that is under way for everybody who wants its clip.
 type flight struct {
 	done chan struct{}
@@ -181,15 +184,14 @@ func acquire(ctx context.Context, slots chan struct{}) error {
 }
 
 func (m *mediaCache) put(e *mediaEntry) {
-	size := int64(len(e.clip.ULaw()))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dropLocked(e.key)
-	if size > m.limit {
+	if e.size() > m.limit {
 		return
 	}
 	m.entries[e.key] = m.recent.PushFront(e)
-	m.bytes += size
+	m.bytes += e.size()
 	for m.bytes > m.limit {
 		m.dropLocked(m.recent.Back().Value.(*mediaEntry).key)
 	}
@@ -204,6 +206,6 @@ func (m *mediaCache) drop(key string) {
 func (m *mediaCache) dropLocked(key string) {
 	if e := m.entries[key]; e != nil {
 		delete(m.entries, key)
-		m.bytes -= int64(len(m.recent.Remove(e).(*mediaEntry).clip.ULaw()))
+		m.bytes -= m.recent.Remove(e).(*mediaEntry).size()
 	}
 }

@@ -69,6 +69,9 @@ type Hooks struct {
 	guard *ssrf.Guardian // nil: everything may be connected to
 	media *mediaCache
 
+	// connect makes a TCP connection; tests put another network here.
+	connect func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	mu     sync.Mutex
@@ -91,6 +94,7 @@ func New(cfg Config) *Hooks {
 		cfg.MediaCache = 64 << 20
 	}
 	h := &Hooks{cfg: cfg, tls: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}}
+	h.connect = h.connectTCP
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if cfg.RefusePrivate {
 		h.guard = ssrf.New(ssrf.WithAnyPort())
@@ -127,8 +131,10 @@ var errClosed = errors.New("webhook: closed")
 // transport speaks HTTP/1.1, as Twilio does, through our own dialling: its errors say what failed.
 func (h *Hooks) transport(sni bool) *http.Transport {
 	return &http.Transport{
-		DialContext:            h.dial,
-		DialTLSContext:         func(ctx context.Context, network, addr string) (net.Conn, error) { return h.dialTLS(ctx, network, addr, sni) },
+		DialContext: h.dial,
+		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return h.dialTLS(ctx, network, addr, sni)
+		},
 		MaxIdleConns:           maxIdle,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		MaxConnsPerHost:        maxConnsPerHost,
@@ -166,12 +172,16 @@ func (h *Hooks) dial(ctx context.Context, network, addr string) (net.Conn, error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)() // a transport lets a dial go on when its request has gone
-	d := net.Dialer{Timeout: connectTimeout(ctx), KeepAlive: 15 * time.Second, Control: h.control}
-	conn, err := d.DialContext(ctx, network, addr)
+	conn, err := h.connect(ctx, network, addr)
 	if err != nil {
 		return nil, &dialError{err}
 	}
 	return conn, nil
+}
+
+func (h *Hooks) connectTCP(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: connectTimeout(ctx), KeepAlive: 15 * time.Second, Control: h.control}
+	return d.DialContext(ctx, network, addr)
 }
 
 var errPort = errors.New("ports below 1024 but 80 and 443 are not allowed")

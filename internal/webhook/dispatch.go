@@ -1,0 +1,186 @@
+package webhook
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+)
+
+// Rules of delivery (DESIGN 3). The other limits keep the dispatcher's memory and sockets bounded.
+const (
+	pollInterval = time.Second      // finds what no Wake told of: retries that are due, other nodes' work
+	patience     = 30 * time.Second // a callback waits behind an earlier one of its call and URL
+	maxAge       = 24 * time.Hour   // after that an attempt that fails is the last
+	stopGrace    = 5 * time.Second  // for deliveries under way when Run ends
+
+	maxInFlight     = 512 // requests at once
+	maxHostInFlight = 64  // to one host
+	maxHeld         = 20_000
+	fetchBatch      = 1_000
+
+	// minLoadInterval lets what is committed within a moment be read at once: a callback leaves within 10 ms.
+	minLoadInterval = 4 * time.Millisecond
+)
+
+// Outbox is where callbacks wait, each until it is marked as delivered or dead. Its methods are safe for
+// concurrent use; a mark on a callback that is gone is no error.
+type Outbox interface {
+	// Due lists callbacks that may be sent at now, at most limit, those that waited longest first, and
+	// with each the pending ones of its call, so that the order within the call can be seen. It does not
+	// reserve them.
+	Due(ctx context.Context, now time.Time, limit int) ([]call.Callback, error)
+	// Delivered marks a callback as done.
+	Delivered(ctx context.Context, id string) error
+	// Retry puts a callback off until dueAt; attempts have failed so far, the last one with lastError.
+	Retry(ctx context.Context, id string, attempts int, dueAt time.Time, lastError string) error
+	// Dead gives a callback up.
+	Dead(ctx context.Context, id, lastError string) error
+}
+
+// DispatcherConfig configures a Dispatcher. Hooks, Outbox and Token are needed.
+type DispatcherConfig struct {
+	Hooks  *Hooks
+	Outbox Outbox
+	// Token is the auth token of an account; false when there is no such account now. It must not block for long.
+	Token func(accountSID string) (string, bool)
+	// Notify takes the notification of a callback that got an error; Trace a line for the call's timeline
+	// about every attempt. Both may be nil, and are called from many goroutines.
+	Notify func(call.Notification)
+	Trace  func(callSID, text string)
+	Clock  clock.Clock  // default clock.System
+	Log    *slog.Logger // default discards
+}
+
+// Dispatcher delivers status callbacks from the outbox: at least once, in order for each call and URL, calls
+// in parallel. A callback is delivered when the server answered with any status but 429, 502, 503 or 504,
+// or one that the URL's own retry policy names. Everything else is tried again after 1 s to 5 min, for
+// 24 h. A callback waits at most 30 s behind an earlier one, then goes before it.
+//
+// Run is the only goroutine that touches the state below; deliveries run in their own and report to it.
+type Dispatcher struct {
+	cfg  DispatcherConfig
+	wake chan struct{}
+	done chan *item // deliveries that ended
+
+	held     map[string]*item // by callback ID: everything in lanes
+	lanes    map[laneKey]*lane
+	waiting  laneHeap // lanes that have something to send later
+	hosts    map[string]*host
+	ready    []*host            // hosts that have something to send, each once; they take turns
+	sick     map[*host]struct{} // hosts whose last request failed
+	inFlight int
+	loaded   time.Time // when the outbox was read last
+	more     bool      // it had more than we took
+}
+
+// NewDispatcher makes a Dispatcher; Run starts it.
+func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Notify == nil {
+		cfg.Notify = func(call.Notification) {}
+	}
+	if cfg.Trace == nil {
+		cfg.Trace = func(string, string) {}
+	}
+	return &Dispatcher{
+		cfg: cfg, wake: make(chan struct{}, 1), done: make(chan *item, maxInFlight),
+		held: make(map[string]*item), lanes: make(map[laneKey]*lane), hosts: make(map[string]*host),
+		sick: make(map[*host]struct{}),
+	}
+}
+
+// Wake says that callbacks were added to the outbox. It never blocks.
+func (d *Dispatcher) Wake() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // one is enough
+	}
+}
+
+// Run delivers until ctx ends, then waits for what is under way, for some seconds, abandons the rest (it
+// stays in the outbox) and returns nil. It is called once.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	// Deliveries outlive ctx by the grace, so that what a server has taken is not sent again.
+	work, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	var workers sync.WaitGroup
+
+	next := d.cfg.Clock.NewTimer(pollInterval)
+	defer next.Stop()
+	wanted := true // the outbox has something that we have not read
+	for {
+		now := d.cfg.Clock.Now()
+		since := now.Sub(d.loaded)
+		if wanted && since >= minLoadInterval || since >= pollInterval || d.more && len(d.held) < fetchBatch/2 {
+			d.load(ctx, now)
+			wanted, since = false, 0
+		}
+		d.mature(now)
+		for it := d.pick(now); it != nil; it = d.pick(now) {
+			workers.Go(func() {
+				d.deliver(work, it)
+				d.done <- it // has room for all
+			})
+		}
+		wait := min(d.until(now), pollInterval-since)
+		if wanted {
+			wait = min(wait, minLoadInterval-since)
+		}
+		next.Reset(max(wait, 0))
+		select {
+		case <-ctx.Done():
+			defer d.cfg.Clock.AfterFunc(stopGrace, abandon).Stop()
+			workers.Wait()
+			return nil
+		case <-d.wake:
+			wanted = true
+		case <-next.C():
+		case it := <-d.done:
+			now := d.cfg.Clock.Now()
+			d.settle(it, now)
+			for range len(d.done) {
+				d.settle(<-d.done, now)
+			}
+		}
+	}
+}
+
+// load takes what is due from the outbox into its lanes. What we hold already, in flight or waiting, is
+// among the rows that the outbox lists first.
+func (d *Dispatcher) load(ctx context.Context, now time.Time) {
+	d.loaded, d.more = now, false
+	if len(d.held) >= maxHeld {
+		return // what ends makes room, and the poll comes back
+	}
+	limit := len(d.held) + fetchBatch
+	rows, err := d.cfg.Outbox.Due(ctx, now, limit)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.cfg.Log.Error("cannot read due callbacks; trying again in a second", "error", err)
+		}
+		return
+	}
+	changed := make(map[*lane]struct{})
+	due := 0
+	for _, cb := range rows {
+		if !cb.DueAt.After(now) {
+			due++
+		}
+		if d.held[cb.ID] == nil {
+			changed[d.add(cb, now)] = struct{}{}
+		}
+	}
+	for l := range changed { // only now: its blockers are there too
+		d.plan(l, now)
+	}
+	d.more = due >= limit
+}
