@@ -1,0 +1,374 @@
+// Package twilioapi is the 2010-04-01 REST API: routes, Basic authentication, form decoding and the
+// JSON and XML shapes of calls, numbers, notifications and the account. It holds no call logic: it
+// turns a request into an operation of Calls or Store and the result into an answer.
+package twilioapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/twilio"
+)
+
+const (
+	apiVersion = "2010-04-01"
+	base       = "/" + apiVersion
+)
+
+// Calls does what the Calls resource asks for (package session). Its errors are *twilio.Error, shown
+// to the customer as they are, or those of package call; anything else is answered with 500.
+// Safe for concurrent use.
+type Calls interface {
+	// Create validates p, stores the call and queues it. When it returns, the call is durable.
+	Create(ctx context.Context, accountSID string, p call.CreateParams) (*call.Call, error)
+	// Update redirects, cancels or hangs up a call, or changes its options.
+	Update(ctx context.Context, accountSID, callSID string, p call.UpdateParams) (*call.Call, error)
+	// Delete removes the record of a call that has ended.
+	Delete(ctx context.Context, accountSID, callSID string) error
+}
+
+// Store is what the API reads, and where it keeps numbers (package store). Its errors are those of
+// package call. Safe for concurrent use.
+type Store interface {
+	Account(ctx context.Context, sid string) (*call.Account, error)
+	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
+	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow in the
+	// direction that was read.
+	ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error)
+	// Notifications lists the newest of a call, or of the account when callSID is empty, newest first.
+	Notifications(ctx context.Context, accountSID, callSID string, limit int) ([]call.Notification, error)
+	Notification(ctx context.Context, accountSID, sid string) (call.Notification, error)
+
+	Number(ctx context.Context, accountSID, sid string) (*call.Number, error)
+	// ListNumbers pages as ListCalls does.
+	ListNumbers(ctx context.Context, f call.NumberFilter) (numbers []*call.Number, more bool, err error)
+	// CreateNumber returns call.ErrConflict when somebody has that phone number.
+	CreateNumber(ctx context.Context, n *call.Number) error
+	UpdateNumber(ctx context.Context, n *call.Number) error
+	DeleteNumber(ctx context.Context, accountSID, sid string) error
+}
+
+// Config is what the API needs.
+type Config struct {
+	Calls Calls
+	Store Store
+	// MaxConcurrent bounds the requests worked on at once; more are refused with 20429. Default 0, no bound.
+	MaxConcurrent int
+	// Clock stamps and measures. Default clock.System.
+	Clock clock.Clock
+	// Log takes what customers are not shown. Default: discarded.
+	Log *slog.Logger
+	// Version is the release, sent as the Server header. Default "dev".
+	Version string
+}
+
+type api struct {
+	Config
+	routes   *chi.Mux
+	accounts *accounts
+	active   atomic.Int64 // requests being worked on
+	buffers  sync.Pool    // *[]byte, answers under construction
+}
+
+// New makes the handler of everything under /2010-04-01. It expects the whole path: mount it without
+// stripping a prefix.
+func New(cfg Config) http.Handler {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Version == "" {
+		cfg.Version = "dev"
+	}
+	a := &api{Config: cfg, routes: chi.NewRouter(), accounts: newAccounts(cfg.Store, cfg.Clock)}
+	a.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
+	a.route()
+	return a
+}
+
+// route lists every path, without the prefix and the suffix that ServeHTTP takes off.
+func (a *api) route() {
+	r := a.routes
+	const account = "/Accounts/{AccountSid}"
+	r.Get("/Accounts", a.handle(a.listAccounts))
+	r.Get(account, a.handle(a.fetchAccount))
+
+	r.Post(account+"/Calls", a.handle(a.createCall))
+	r.Get(account+"/Calls", a.handle(a.listCalls))
+	r.Get(account+"/Calls/{Sid}", a.handle(a.fetchCall))
+	r.Post(account+"/Calls/{Sid}", a.handle(a.updateCall))
+	r.Delete(account+"/Calls/{Sid}", a.handle(a.deleteCall))
+
+	r.Get(account+"/Calls/{CallSid}/Notifications", a.handle(a.listNotifications))
+	r.Get(account+"/Calls/{CallSid}/Notifications/{Sid}", a.handle(a.fetchNotification))
+	r.Get(account+"/Notifications", a.handle(a.listNotifications))
+	r.Get(account+"/Notifications/{Sid}", a.handle(a.fetchNotification))
+
+	r.Post(account+"/IncomingPhoneNumbers", a.handle(a.createNumber))
+	r.Get(account+"/IncomingPhoneNumbers", a.handle(a.listNumbers))
+	r.Get(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.fetchNumber))
+	r.Post(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.updateNumber))
+	r.Delete(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.deleteNumber))
+
+	// What Twilio has and this version has not says so, instead of looking like a wrong SID.
+	r.Post("/Accounts", a.handle(a.unavailable))
+	r.Post(account, a.handle(a.unavailable))
+	for _, name := range unavailableCall {
+		a.none(account + "/Calls/{CallSid}/" + name)
+	}
+	for _, name := range unavailableAccount {
+		a.none(account + "/" + name)
+	}
+
+	r.NotFound(a.handle(func(q *request) error { return q.notFound() }))
+	r.MethodNotAllowed(a.handle(a.methodNotAllowed))
+}
+
+// unavailableCall are the subresources of a call that this version lacks, unavailableAccount those of
+// the account.
+var (
+	unavailableCall = []string{
+		"Events", "Payments", "Recordings", "Siprec", "Streams", "Transcriptions",
+		"UserDefinedMessageSubscriptions", "UserDefinedMessages",
+	}
+	unavailableAccount = []string{
+		"Addresses", "Applications", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
+		"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
+		"Keys", "Messages", "OutgoingCallerIds", "Queues", "Recordings", "SIP", "SMS", "SigningKeys", "Tokens",
+		"Transcriptions", "Usage",
+	}
+)
+
+func (a *api) none(path string) {
+	a.routes.HandleFunc(path, a.handle(a.unavailable))
+	a.routes.HandleFunc(path+"/*", a.handle(a.unavailable))
+}
+
+func (a *api) unavailable(q *request) error {
+	return twilio.Errf(20404, "%s %s is not available in this version of offhook", q.r.Method, q.r.URL.Path)
+}
+
+// ServeHTTP answers one request: headers, credentials, route, handler.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	buf := a.buffers.Get().(*[]byte)
+	q := &request{ResponseWriter: w, api: a, r: r, started: a.Clock.Now(), enc: enc{b: (*buf)[:0]}}
+	active := a.active.Add(1)
+	defer func() {
+		if v := recover(); v != nil {
+			q.panicked(v)
+		}
+		a.active.Add(-1)
+		if cap(q.enc.b) <= 256<<10 { // a page of 100 calls; larger ones are rare and not kept
+			*buf = q.enc.b
+			a.buffers.Put(buf)
+		}
+	}()
+
+	h := w.Header()
+	h.Set("Server", "offhook/"+a.Version)
+	h.Set("Twilio-Request-Id", twilio.NewSID(twilio.RequestPrefix))
+	h.Set("Twilio-Concurrent-Requests", strconv.FormatInt(active, 10))
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Expose-Headers", "ETag")
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, "+
+			"If-None-Match, If-Unmodified-Since, Idempotency-Key")
+		h.Set("Access-Control-Max-Age", "600")
+		q.send(http.StatusNoContent)
+		return
+	}
+
+	path, err := q.parsePath()
+	if err == nil && a.MaxConcurrent > 0 && active > int64(a.MaxConcurrent) {
+		err = twilio.Err(20429)
+	}
+	if err == nil {
+		err = q.authenticate(path)
+	}
+	if err != nil {
+		q.fail(err)
+		return
+	}
+	rctx := chi.NewRouteContext()
+	rctx.RoutePath = path
+	a.routes.ServeHTTP(q, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, rctx)))
+}
+
+// handle adapts f to the router, which hands over the request as the ResponseWriter that ServeHTTP gave it.
+func (a *api) handle(f func(*request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := w.(*request)
+		q.r = r
+		if err := f(q); err != nil {
+			q.fail(err)
+		}
+	}
+}
+
+func (a *api) methodNotAllowed(q *request) error {
+	path := chi.RouteContext(q.r.Context()).RoutePath
+	var allowed []string
+	for _, m := range [...]string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		if a.routes.Match(chi.NewRouteContext(), m, path) {
+			allowed = append(allowed, m)
+		}
+	}
+	q.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
+	return twilio.Errf(20004, "%s is not allowed on %s", q.r.Method, q.r.URL.Path)
+}
+
+// request is one exchange. It is the ResponseWriter that the router passes on.
+type request struct {
+	http.ResponseWriter
+	api     *api
+	r       *http.Request
+	started time.Time
+	account *call.Account
+	enc     enc // the answer, sent in one piece
+	sent    bool
+}
+
+// parsePath takes the version and the suffix off the path and notes the format that the suffix asks for.
+func (q *request) parsePath() (string, error) {
+	path, ok := strings.CutPrefix(q.r.URL.Path, base)
+	if !ok || (path != "" && path[0] != '/') {
+		return "", q.notFound()
+	}
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 {
+		q.enc.xml = true // the default format, calls-api section 1
+		return path, nil
+	}
+	suffix := name[dot:]
+	path = path[:len(path)-len(suffix)]
+	switch suffix {
+	case ".json":
+		return path, nil
+	case ".xml":
+		q.enc.xml = true
+		return path, nil
+	case ".csv", ".html":
+		e := twilio.Errf(20001, "%s is not available in this version: ask for %s%s.json", suffix, base, path)
+		e.Status = http.StatusNotAcceptable
+		return "", e
+	}
+	return "", q.notFound()
+}
+
+// param is a part of the path.
+func (q *request) param(name string) string { return chi.URLParam(q.r, name) }
+
+// sid is a part of the path that must be a SID; anything else is not found without asking the store.
+func (q *request) sid(name, prefix string) (string, error) {
+	s := q.param(name)
+	if !twilio.IsSID(s, prefix) {
+		return "", call.ErrNotFound
+	}
+	return s, nil
+}
+
+func (q *request) notFound() error {
+	return twilio.Errf(20404, "The requested resource %s was not found", q.r.URL.Path)
+}
+
+// sendOne answers with the one resource that write writes.
+func (q *request) sendOne(status int, write func()) {
+	q.enc.head()
+	write()
+	q.enc.tail()
+	q.send(status)
+}
+
+// send writes the answer that enc holds.
+func (q *request) send(status int) {
+	q.sent = true
+	h := q.Header()
+	seconds := q.api.Clock.Now().Sub(q.started).Seconds()
+	h.Set("Twilio-Request-Duration", strconv.FormatFloat(seconds, 'f', 3, 64))
+	if status == http.StatusNoContent {
+		q.WriteHeader(status)
+		return
+	}
+	contentType := "application/json"
+	if q.enc.xml {
+		contentType = "application/xml; charset=utf-8"
+	}
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(q.enc.b)))
+	q.WriteHeader(status)
+	_, _ = q.Write(q.enc.b) // a client that has gone needs no answer
+}
+
+// fail answers with err: what the customer may see of it, the rest goes into the log.
+func (q *request) fail(err error) {
+	e := q.public(err)
+	h := q.Header()
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Basic realm="Twilio API"`)
+	case e.Status == http.StatusServiceUnavailable, e.Status == http.StatusTooManyRequests:
+		h.Set("Retry-After", "1") // seconds
+	}
+	if e.Status >= 500 && e.Status != http.StatusServiceUnavailable {
+		q.api.Log.Error("api request failed", "method", q.r.Method, "path", q.r.URL.Path, "err", err)
+	} else if e.Status == http.StatusServiceUnavailable {
+		q.api.Log.Warn("api request refused", "method", q.r.Method, "path", q.r.URL.Path, "err", err)
+	}
+	q.enc.error(e)
+	q.send(e.Status)
+}
+
+// public is the error that stands for err in an answer.
+func (q *request) public(err error) *twilio.Error {
+	var e *twilio.Error
+	switch {
+	case errors.As(err, &e):
+		if e.Status == 0 { // a runtime code has none of its own
+			d := *e
+			d.Status = http.StatusBadRequest
+			e = &d
+		}
+		return e
+	case errors.Is(err, call.ErrNotFound):
+		errors.As(q.notFound(), &e)
+		return e
+	case errors.Is(err, call.ErrLive):
+		return twilio.Err(20009)
+	case errors.Is(err, call.ErrConflict):
+		return twilio.Err(20409)
+	case errors.Is(err, call.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return twilio.Err(20503)
+	}
+	return twilio.Err(20500)
+}
+
+// panicked answers a request whose handler panicked; the next ones are unharmed.
+func (q *request) panicked(v any) {
+	if v == http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
+		panic(v)
+	}
+	q.api.Log.Error("api handler panicked", "method", q.r.Method, "path", q.r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	if q.sent {
+		panic(http.ErrAbortHandler) // half an answer must not look whole
+	}
+	q.enc.b = q.enc.b[:0]
+	q.enc.error(twilio.Err(20500))
+	q.send(http.StatusInternalServerError)
+}
