@@ -1,0 +1,231 @@
+// Package conformance holds offhook to the official Go SDK: twilio-go drives a server that runs as its
+// users run it, and its own validator judges our signatures. It is a module of its own, because the
+// SDK takes minutes to compile. `make conformance` builds the server first.
+package conformance
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twilio/twilio-go/client"
+	api "github.com/twilio/twilio-go/rest/api/v2010"
+)
+
+const (
+	accountSID = "AC0123456789abcdef0123456789abcdef"
+	authToken  = "conformance"
+	from       = "+15005550006"
+)
+
+// server is an offhook process of the test's own.
+type server struct {
+	sdk      *api.ApiService
+	url, sip string
+}
+
+var readyLine = regexp.MustCompile(`ready http=(\S+) sip=([0-9.:\[\]a-f]+)`)
+
+// start runs a server on free ports until the test ends.
+func start(t *testing.T) *server {
+	t.Helper()
+	_, lines := run(t, "serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--data", t.TempDir(), "--voice", "test", "--drain", "0s")
+	m := await(t, lines, readyLine)
+	s := &server{url: m[1], sip: m[2]}
+	base, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sdk := &client.Client{
+		Credentials: client.NewCredentials(accountSID, authToken),
+		HTTPClient:  &http.Client{Transport: toOffhook{base}, Timeout: 10 * time.Second},
+	}
+	sdk.SetAccountSid(accountSID)
+	s.sdk = api.NewApiServiceWithClient(sdk)
+	return s
+}
+
+// toOffhook sends the SDK's requests to base, as the README shows.
+type toOffhook struct{ base *url.URL }
+
+func (t toOffhook) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host, r.Host = t.base.Scheme, t.base.Host, ""
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// run starts bin/offhook with args and yields the lines it writes. It is ended with the test.
+func run(t *testing.T, args ...string) (*exec.Cmd, <-chan string) {
+	t.Helper()
+	bin, err := filepath.Abs("../../bin/offhook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatal("no bin/offhook: run `make build`, or `make conformance`")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Env = append(os.Environ(), "TWILIO_ACCOUNT_SID="+accountSID, "TWILIO_AUTH_TOKEN="+authToken)
+	r, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 1000)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer close(lines)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			fmt.Fprintf(t.Output(), "%s: %s\n", args[0], s.Text())
+			select {
+			case lines <- s.Text():
+			default: // nobody waits for that much
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was told to end
+		w.Close()
+		<-read
+	})
+	return cmd, lines
+}
+
+// await reads lines until one matches.
+func await(t *testing.T, lines <-chan string, want *regexp.Regexp) []string {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		select {
+		case l, ok := <-lines:
+			if !ok {
+				t.Fatalf("the process ended without a line like %s", want)
+			}
+			if m := want.FindStringSubmatch(l); m != nil {
+				return m
+			}
+		case <-timeout:
+			t.Fatalf("no line like %s within 30 s", want)
+		}
+	}
+}
+
+// phone starts a scripted phone and returns its SIP URI and its lines.
+func phone(t *testing.T, script string) (uri string, lines <-chan string) {
+	t.Helper()
+	_, lines = run(t, "phone", "--once", "--voice", "test", "--script", script)
+	return "sip:conformance@" + await(t, lines, regexp.MustCompile(`^ready sip=(\S+)$`))[1], lines
+}
+
+// app is the customer's web application; it has the SDK judge the signature of every request.
+type app struct {
+	*httptest.Server
+	t         *testing.T
+	documents map[string]string // path to TwiML
+
+	mu   sync.Mutex
+	got  []request
+	news chan struct{}
+}
+
+type request struct {
+	path   string
+	params url.Values
+}
+
+func newApp(t *testing.T, documents map[string]string) *app {
+	t.Helper()
+	a := &app{t: t, documents: documents, news: make(chan struct{}, 100)}
+	a.Server = httptest.NewServer(a)
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		a.t.Error(err)
+	}
+	params := map[string]string{}
+	for k := range r.PostForm {
+		params[k] = r.PostForm.Get(k)
+	}
+	validator := client.NewRequestValidator(authToken)
+	if !validator.Validate(a.URL+r.URL.RequestURI(), params, r.Header.Get("X-Twilio-Signature")) {
+		a.t.Errorf("the SDK refuses the signature of %s %s", r.Method, r.URL)
+	}
+	a.mu.Lock()
+	a.got = append(a.got, request{r.URL.Path, r.Form})
+	a.mu.Unlock()
+	a.news <- struct{}{}
+	w.Header().Set("Content-Type", "text/xml")
+	io.WriteString(w, a.documents[r.URL.Path])
+}
+
+// requests are those to path so far.
+func (a *app) requests(path string) []url.Values {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var found []url.Values
+	for _, r := range a.got {
+		if r.path == path {
+			found = append(found, r.params)
+		}
+	}
+	return found
+}
+
+// waitFor returns the first n requests to path.
+func (a *app) waitFor(path string, n int) []url.Values {
+	a.t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		if found := a.requests(path); len(found) >= n {
+			return found
+		}
+		select {
+		case <-a.news:
+		case <-timeout:
+			a.t.Fatalf("%d requests to %s within 30 s, want %d", len(a.requests(path)), path, n)
+		}
+	}
+}
+
+// waitStatus polls a call, as the SDK's users do, until it has one of the statuses.
+func (s *server) waitStatus(t *testing.T, sid string, want ...string) *api.ApiV2010Call {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(30 * time.Second)
+	status := ""
+	for {
+		c, err := s.sdk.FetchCall(sid, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status = *c.Status; strings.Contains(" "+strings.Join(want, " ")+" ", " "+status+" ") {
+			return c
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("call %s is %s after 30 s, want %v", sid, status, want)
+		}
+	}
+}
