@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"strconv"
-
-	"github.com/pion/sdp/v3"
+	"strings"
 
 	"github.com/offhook/offhook/internal/audio"
 )
@@ -25,12 +23,12 @@ type negotiation struct {
 
 	id      uint64 // o= session id, for life
 	version uint64 // o= version, counted up whenever the description differs from the last one sent
-	sent    string // that description, its version aside
+	sent    string // its media, all that ever changes
 
-	offered []format        // of the last offer
-	agreed  []format        // the audio codec, then telephone-event when both have it
-	lines   []sdp.MediaName // the session's m-lines; never reordered once there (RFC 3264 section 8)
-	index   int             // ours among them
+	offered []format    // of the last offer
+	agreed  []format    // the audio codec, then telephone-event when both have it
+	lines   []mediaLine // the session's m-lines; never reordered once there (RFC 3264 section 8)
+	index   int         // ours among them
 	mux     bool
 	packets int
 }
@@ -74,7 +72,7 @@ func (n *negotiation) offer() []byte {
 	}
 	n.offered = formats
 	if n.lines == nil {
-		n.lines = []sdp.MediaName{{Media: "audio", Protos: []string{"RTP", "AVP"}}}
+		n.lines = []mediaLine{{media: "audio", proto: "RTP/AVP"}}
 	}
 	return n.describe(formats, sendRecv)
 }
@@ -104,7 +102,7 @@ func (n *negotiation) answer(offer []byte) ([]byte, setup, error) {
 	}
 	n.lines, n.index = nil, d.audio
 	for _, m := range d.media {
-		n.lines = append(n.lines, m.MediaName)
+		n.lines = append(n.lines, m.mediaLine)
 	}
 	n.mux, n.packets = d.mux, d.packets
 	s := n.agree(d, nil)
@@ -140,58 +138,39 @@ func (n *negotiation) agree(d *description, ours []format) setup {
 
 // describe writes our description, refusing every m-line but ours.
 func (n *negotiation) describe(formats []format, dir direction) []byte {
-	family := "IP4"
-	if !n.addr.Is4() {
-		family = "IP6"
-	}
-	s := sdp.SessionDescription{
-		Origin:      sdp.Origin{Username: "-", SessionID: n.id, NetworkType: "IN", AddressType: family, UnicastAddress: n.addr.String()},
-		SessionName: "-",
-		ConnectionInformation: &sdp.ConnectionInformation{
-			NetworkType: "IN", AddressType: family, Address: &sdp.Address{Address: n.addr.String()},
-		},
-		TimeDescriptions: []sdp.TimeDescription{{}},
-	}
+	var media strings.Builder
 	for i, line := range n.lines {
-		m := &sdp.MediaDescription{MediaName: line}
-		m.MediaName.Port = sdp.RangedPort{}
 		if i == n.index {
-			n.describeAudio(m, formats, dir)
+			n.describeAudio(&media, line, formats, dir)
+			continue
 		}
-		s.MediaDescriptions = append(s.MediaDescriptions, m)
+		line.port = 0
+		line.write(&media)
 	}
-	body := marshal(&s)
-	if n.sent != "" && n.sent != body {
+	if n.sent != "" && n.sent != media.String() {
 		n.version++
 	}
-	n.sent = body
-	s.Origin.SessionVersion = n.version
-	return []byte(marshal(&s))
+	n.sent = media.String()
+	var w strings.Builder
+	writeSDP(&w, n.id, n.version, n.addr)
+	w.WriteString(n.sent)
+	return []byte(w.String())
 }
 
-func (n *negotiation) describeAudio(m *sdp.MediaDescription, formats []format, dir direction) {
-	m.MediaName.Port.Value = int(n.port)
-	m.MediaName.Formats = nil
+func (n *negotiation) describeAudio(w *strings.Builder, line mediaLine, formats []format, dir direction) {
+	line.port, line.formats = n.port, nil
 	for _, f := range formats {
-		pt := strconv.Itoa(int(f.pt))
-		m.MediaName.Formats = append(m.MediaName.Formats, pt)
-		m.WithValueAttribute("rtpmap", pt+" "+codecNames[f.codec]+"/8000")
+		line.formats = append(line.formats, fmt.Sprint(f.pt))
+	}
+	line.write(w)
+	for _, f := range formats {
+		fmt.Fprintf(w, "a=rtpmap:%d %s/8000\r\n", f.pt, codecNames[f.codec])
 		if f.codec == event {
-			m.WithValueAttribute("fmtp", pt+" 0-15")
+			fmt.Fprintf(w, "a=fmtp:%d 0-15\r\n", f.pt)
 		}
 	}
-	m.WithValueAttribute("ptime", strconv.FormatInt(audio.FrameDuration.Milliseconds()/int64(n.packets), 10))
-	m.WithPropertyAttribute(dir.String())
+	fmt.Fprintf(w, "a=ptime:%d\r\na=%s\r\n", audio.FrameDuration.Milliseconds()/int64(n.packets), dir)
 	if n.mux {
-		m.WithPropertyAttribute("rtcp-mux")
+		w.WriteString("a=rtcp-mux\r\n")
 	}
-}
-
-// marshal cannot fail: pion's error is of the form of its interface only.
-func marshal(s *sdp.SessionDescription) string {
-	b, err := s.Marshal()
-	if err != nil {
-		panic(fmt.Sprintf("media: marshal a session description: %v", err))
-	}
-	return string(b)
 }

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"github.com/pion/sdp/v3"
 )
 
 var (
@@ -16,9 +14,6 @@ var (
 	// ErrNotAcceptable: it can be read, but there is no audio in it that we can exchange; a SIP 488.
 	ErrNotAcceptable = errors.New("media: session description not acceptable")
 )
-
-// maxSDP bounds a description, in bytes; real ones have a few hundred, WebRTC ones a few thousand.
-const maxSDP = 32 << 10
 
 // codec is what a payload type means here.
 type codec uint8
@@ -58,10 +53,10 @@ type format struct {
 
 // description is the part of a peer's SDP that matters: its first audio stream that we can exchange.
 type description struct {
-	media   []*sdp.MediaDescription // all m-lines, to refuse the others
-	audio   int                     // the index of ours
-	formats []format                // known ones in the peer's order of preference
-	addr    netip.AddrPort          // of RTP; the unspecified address when held the old way
+	media   []*mediaText   // all m-lines, to refuse the others
+	audio   int            // the index of ours
+	formats []format       // known ones in the peer's order of preference
+	addr    netip.AddrPort // of RTP; the unspecified address when held the old way
 	rtcp    netip.AddrPort
 	dir     direction
 	mux     bool // rtcp-mux, RFC 5761
@@ -87,25 +82,21 @@ func (d *description) first(codecs ...codec) (format, bool) {
 // parseDescription reads an offer or answer for an endpoint of the given family.
 // Its errors are ErrBadSDP and ErrNotAcceptable.
 func parseDescription(b []byte, v4 bool) (*description, error) {
-	if len(b) > maxSDP {
-		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrBadSDP, len(b), maxSDP)
+	s, err := parseSDP(b)
+	if err != nil {
+		return nil, err
 	}
-	var s sdp.SessionDescription
-	if err := s.UnmarshalString(string(b)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadSDP, err)
-	}
-	d := &description{media: s.MediaDescriptions, audio: -1}
+	d := &description{media: s.media, audio: -1}
 	why := "no audio stream"
-	for i, m := range s.MediaDescriptions {
-		if m.MediaName.Media != "audio" || m.MediaName.Port.Value == 0 {
+	for i, m := range s.media {
+		if m.media != "audio" || m.port == 0 {
 			continue
 		}
-		if p := strings.Join(m.MediaName.Protos, "/"); p != "RTP/AVP" && p != "RTP/AVPF" {
-			why = "audio over " + p
+		if m.proto != "RTP/AVP" && m.proto != "RTP/AVPF" {
+			why = "audio over " + m.proto
 			continue
 		}
-		formats := formatsOf(m)
-		d.formats = formats
+		d.formats = formatsOf(m)
 		if _, ok := d.first(pcmu, pcma); !ok {
 			why = "neither PCMU nor PCMA"
 			continue
@@ -116,38 +107,34 @@ func parseDescription(b []byte, v4 bool) (*description, error) {
 	if d.audio < 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNotAcceptable, why)
 	}
-	return d, d.read(&s, v4)
+	return d, d.read(s, v4)
 }
 
 // read fills in what the chosen stream says beyond its formats.
-func (d *description) read(s *sdp.SessionDescription, v4 bool) error {
-	m := s.MediaDescriptions[d.audio]
-	c := m.ConnectionInformation
+func (d *description) read(s *sessionText, v4 bool) error {
+	m := s.media[d.audio]
+	c := m.connection
 	if c == nil {
-		c = s.ConnectionInformation
+		c = s.connection
 	}
-	if c == nil || c.Address == nil {
+	if c == nil {
 		return fmt.Errorf("%w: no c= line for the audio stream", ErrBadSDP)
 	}
-	addr, err := connectionAddress(c.NetworkType, c.AddressType, c.Address.Address)
+	addr, err := c.addr()
 	if err != nil {
 		return err
 	}
-	port := m.MediaName.Port.Value
-	if port < 1 || port > 65535 {
-		return fmt.Errorf("%w: port %d", ErrBadSDP, port)
-	}
-	d.addr = netip.AddrPortFrom(addr, uint16(port))
-	d.mux = has(m, "rtcp-mux")
+	d.addr = netip.AddrPortFrom(addr, m.port)
+	_, d.mux = m.attribute("rtcp-mux")
 	if !addr.IsUnspecified() {
 		d.rtcp = rtcpAddress(m, d.addr, d.mux)
 	}
 	if addr.Is4() != v4 && !addr.IsUnspecified() {
 		return fmt.Errorf("%w: media address %v is not of the family signalling uses", ErrNotAcceptable, addr)
 	}
-	d.dir = directionOf(m.Attributes, directionOf(s.Attributes, sendRecv))
+	d.dir = directionOf(m.attributes, directionOf(s.attributes, sendRecv))
 	d.packets = 1
-	if v, ok := m.Attribute("maxptime"); ok {
+	if v, ok := m.attribute("maxptime"); ok {
 		if ms, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil && ms > 0 && ms < 20 {
 			d.packets = 2
 			if ms < 10 {
@@ -158,20 +145,20 @@ func (d *description) read(s *sdp.SessionDescription, v4 bool) error {
 	return nil
 }
 
-// connectionAddress reads the value of a c= line, RFC 8866 section 5.7.
-func connectionAddress(network, family, text string) (netip.Addr, error) {
-	if network != "IN" || (family != "IP4" && family != "IP6") {
-		return netip.Addr{}, fmt.Errorf("%w: address type %q %q", ErrNotAcceptable, network, family)
+// addr is the one host that c names, RFC 8866 section 5.7.
+func (c *connectionText) addr() (netip.Addr, error) {
+	if c.network != "IN" || (c.family != "IP4" && c.family != "IP6") {
+		return netip.Addr{}, fmt.Errorf("%w: address type %q %q", ErrNotAcceptable, c.network, c.family)
 	}
-	addr, err := netip.ParseAddr(text)
+	addr, err := netip.ParseAddr(c.address)
 	if err != nil {
-		if looksNumeric(text) {
-			return netip.Addr{}, fmt.Errorf("%w: address %q", ErrBadSDP, text)
+		if looksNumeric(c.address) {
+			return netip.Addr{}, fmt.Errorf("%w: address %q", ErrBadSDP, c.address)
 		}
-		return netip.Addr{}, fmt.Errorf("%w: host name %q for media: give an address", ErrNotAcceptable, text)
+		return netip.Addr{}, fmt.Errorf("%w: host name %q for media: give an address", ErrNotAcceptable, c.address)
 	}
-	if addr.Is4() != (family == "IP4") {
-		return netip.Addr{}, fmt.Errorf("%w: %v is no %s address", ErrBadSDP, addr, family)
+	if addr.Is4() != (c.family == "IP4") {
+		return netip.Addr{}, fmt.Errorf("%w: %v is no %s address", ErrBadSDP, addr, c.family)
 	}
 	if addr = addr.Unmap().WithZone(""); addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return netip.Addr{}, fmt.Errorf("%w: %v is not one host's address", ErrNotAcceptable, addr)
@@ -185,7 +172,7 @@ func looksNumeric(s string) bool {
 
 // rtcpAddress is where the peer takes RTCP: the RTP port with rtcp-mux, what a=rtcp says (RFC 3605),
 // else the next port.
-func rtcpAddress(m *sdp.MediaDescription, rtp netip.AddrPort, mux bool) netip.AddrPort {
+func rtcpAddress(m *mediaText, rtp netip.AddrPort, mux bool) netip.AddrPort {
 	if mux {
 		return rtp
 	}
@@ -193,7 +180,7 @@ func rtcpAddress(m *sdp.MediaDescription, rtp netip.AddrPort, mux bool) netip.Ad
 	if rtp.Port() < 65535 {
 		next = netip.AddrPortFrom(rtp.Addr(), rtp.Port()+1)
 	}
-	v, _ := m.Attribute("rtcp")
+	v, _ := m.attribute("rtcp")
 	f := strings.Fields(v)
 	if len(f) != 1 && len(f) != 4 {
 		return next
@@ -204,7 +191,7 @@ func rtcpAddress(m *sdp.MediaDescription, rtp netip.AddrPort, mux bool) netip.Ad
 	}
 	addr := rtp.Addr()
 	if len(f) == 4 {
-		a, err := connectionAddress(f[1], f[2], f[3])
+		a, err := (&connectionText{f[1], f[2], f[3]}).addr()
 		if err != nil || a.Is4() != addr.Is4() {
 			return next
 		}
@@ -214,14 +201,14 @@ func rtcpAddress(m *sdp.MediaDescription, rtp netip.AddrPort, mux bool) netip.Ad
 }
 
 // formatsOf lists the payload types of m that we know, in its order.
-func formatsOf(m *sdp.MediaDescription) []format {
+func formatsOf(m *mediaText) []format {
 	var maps [128]codec
 	maps[0], maps[8] = pcmu, pcma // static, RFC 3551 section 6
-	for _, a := range m.Attributes {
-		if a.Key != "rtpmap" {
+	for _, a := range m.attributes {
+		if a.key != "rtpmap" {
 			continue
 		}
-		number, encoding, ok := strings.Cut(a.Value, " ")
+		number, encoding, ok := strings.Cut(a.value, " ")
 		pt, err := strconv.ParseUint(number, 10, 8)
 		if !ok || err != nil || pt > 127 {
 			continue
@@ -230,7 +217,7 @@ func formatsOf(m *sdp.MediaDescription) []format {
 	}
 	var formats []format
 	var seen [128]bool
-	for _, f := range m.MediaName.Formats {
+	for _, f := range m.formats {
 		pt, err := strconv.ParseUint(f, 10, 8)
 		if err != nil || pt > 127 || maps[pt] == unknown || seen[pt] {
 			continue
@@ -255,18 +242,13 @@ func codecOf(encoding string) codec {
 	return unknown
 }
 
-func directionOf(attributes []sdp.Attribute, def direction) direction {
+func directionOf(attributes []attributeText, def direction) direction {
 	for _, a := range attributes {
 		for d, name := range directionNames {
-			if a.Key == name {
+			if a.key == name {
 				return direction(d)
 			}
 		}
 	}
 	return def
-}
-
-func has(m *sdp.MediaDescription, key string) bool {
-	_, ok := m.Attribute(key)
-	return ok
 }
