@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -19,7 +20,7 @@ type endpoint struct {
 	addr netip.AddrPort
 	tpl  *sip.TransportLayer
 	txl  *sip.TransactionLayer
-	udp  *firstRead
+	udp  *listener
 	tcp  net.Listener
 	wg   sync.WaitGroup
 }
@@ -31,7 +32,7 @@ func listenSIP(ctx context.Context, addr string, log *slog.Logger, onRequest sip
 	}
 	e := &endpoint{
 		addr: udp.LocalAddr().(*net.UDPAddr).AddrPort(),
-		udp:  &firstRead{PacketConn: udp, ready: make(chan struct{})},
+		udp:  &listener{PacketConn: udp, ready: make(chan struct{}), closing: make(chan struct{}), release: make(chan struct{})},
 		tcp:  tcp,
 		tpl:  sip.NewTransportLayer(net.DefaultResolver, sip.NewParser(), nil, sip.WithTransportLayerLogger(log)),
 	}
@@ -69,12 +70,15 @@ func bindBoth(ctx context.Context, addr string) (net.PacketConn, net.Listener, e
 	}
 }
 
-// close ends every transaction and connection.
+// close ends every transaction and connection. Nothing is read any more before the transactions go:
+// sipgo would take a straggler for a new transaction, and open a socket of its own to answer it.
 func (e *endpoint) close() error {
+	close(e.udp.closing)
+	err := errors.Join(e.udp.SetReadDeadline(time.Now()), e.tcp.Close())
 	e.txl.Close()
-	err := errors.Join(e.udp.Close(), e.tcp.Close(), e.tpl.Close())
+	close(e.udp.release)
 	e.wg.Wait()
-	return err
+	return errors.Join(err, e.udp.Close(), e.tpl.Close())
 }
 
 // localIP is the address that peer (host or host:port) should send to: the bound one, or the one
@@ -165,18 +169,26 @@ func final(ctx context.Context, tx *sip.ClientTx) (*sip.Response, error) {
 	}
 }
 
-// firstRead tells when the reader of a packet socket has begun: only then does sipgo know the socket.
-type firstRead struct {
+// listener is the UDP socket as sipgo reads it.
+type listener struct {
 	net.PacketConn
-	once  sync.Once
-	ready chan struct{}
+	once    sync.Once
+	ready   chan struct{} // closed by the first read: only then does sipgo know the socket
+	closing chan struct{} // closed: nothing more is read, but the reader stays
+	release chan struct{} // closed: the reader may end
 }
 
 // ReadFrom goes on after errors other than the socket's end: sipgo would stop listening.
-func (f *firstRead) ReadFrom(b []byte) (int, net.Addr, error) {
-	f.once.Do(func() { close(f.ready) })
+func (l *listener) ReadFrom(b []byte) (int, net.Addr, error) {
+	l.once.Do(func() { close(l.ready) })
 	for {
-		n, from, err := f.PacketConn.ReadFrom(b)
+		n, from, err := l.PacketConn.ReadFrom(b)
+		select {
+		case <-l.closing:
+			<-l.release
+			return 0, nil, net.ErrClosed
+		default:
+		}
 		if err == nil || errors.Is(err, net.ErrClosed) {
 			return n, from, err
 		}
