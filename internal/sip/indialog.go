@@ -1,36 +1,66 @@
 package sip
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
 	"github.com/offhook/offhook/internal/call"
 )
 
-// onRequest takes every request inside the dialog. It must answer each or end its transaction.
+// reorderWait is how long a request waits for the one before it. sipgo hands every message over in a
+// goroutine of its own, so two that came together may overtake each other.
+const reorderWait = 20 * time.Millisecond
+
+// maxHeld bounds the requests that wait for an earlier one.
+const maxHeld = 8
+
+// heldRequest waits for the request before it.
+type heldRequest struct {
+	req *sip.Request
+	tx  *sip.ServerTx
+}
+
+// onRequest takes every request inside the dialog but ACK, in the order of CSeq. It must answer each.
 func (l *Leg) onRequest(req *sip.Request, tx *sip.ServerTx) {
-	if tagOf(req.From().Params) != l.d.remoteTag && !l.early(req) {
-		if req.Method != sip.ACK {
-			l.e.respond(req, tx, 481, "Call/Transaction Does Not Exist")
-		}
-		return
+	cseq := req.CSeq().SeqNo
+	switch {
+	case l.state == over && req.Method == sip.BYE:
+		l.e.respond(req, tx, 200, "OK")
+	case l.state == over, tagOf(req.From().Params) != l.d.remoteTag && (l.uas || l.out.answered): // before the answer any fork may ask
+		l.e.respond(req, tx, 481, "Call/Transaction Does Not Exist")
+	case l.d.remoteSeen && cseq > l.d.remoteCSeq+1 && len(l.held) < maxHeld:
+		l.held = append(l.held, heldRequest{req, tx})
+		slices.SortFunc(l.held, func(a, b heldRequest) int { return cmp.Compare(a.req.CSeq().SeqNo, b.req.CSeq().SeqNo) })
+		l.after("reorder", reorderWait, func() { l.unhold(true) })
+	default:
+		l.handle(req, tx)
+		l.unhold(false)
 	}
-	if req.Method == sip.ACK {
-		if l.state != over {
-			l.onACK(req)
-		}
-		return
-	}
-	if l.state == over {
-		if req.Method == sip.BYE {
-			l.e.respond(req, tx, 200, "OK")
+}
+
+// unhold treats the requests whose turn has come; all of them when the gap is believed.
+func (l *Leg) unhold(all bool) {
+	for len(l.held) > 0 && (all || l.state == over || l.held[0].req.CSeq().SeqNo <= l.d.remoteCSeq+1) {
+		h := l.held[0]
+		l.held = l.held[1:]
+		if l.state == over {
+			l.onRequest(h.req, h.tx)
 		} else {
-			l.e.respond(req, tx, 481, "Call/Transaction Does Not Exist")
+			l.handle(h.req, h.tx)
 		}
-		return
 	}
+	if len(l.held) == 0 {
+		l.cancelTimer("reorder")
+	}
+}
+
+// handle answers one request of the dialog.
+func (l *Leg) handle(req *sip.Request, tx *sip.ServerTx) {
 	cseq := req.CSeq().SeqNo
 	if l.d.remoteSeen && cseq < l.d.remoteCSeq && req.Method != sip.BYE { // RFC 3261 section 12.2.2; a late BYE still ends the call
 		l.e.respond(req, tx, 500, "Out Of Order")
@@ -58,10 +88,6 @@ func (l *Leg) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		l.e.respond(req, tx, 405, "Method Not Allowed", sip.NewHeader("Allow", allowed))
 	}
 }
-
-// early reports whether a request of an early dialog belongs to an unanswered outbound leg: any fork may
-// send one.
-func (l *Leg) early(*sip.Request) bool { return !l.uas && !l.out.answered }
 
 // onBye ends the call, ACK or not.
 func (l *Leg) onBye(req *sip.Request, tx *sip.ServerTx) {

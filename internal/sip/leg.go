@@ -78,6 +78,7 @@ type Leg struct {
 	ses      session
 	acks     map[uint32]*unacked // our 2xx to an INVITE or re-INVITE that wait for an ACK, by CSeq
 	auth     *credentials
+	held     []heldRequest
 	inviting bool // a re-INVITE or UPDATE of ours is pending
 }
 
@@ -175,7 +176,8 @@ func (l *Leg) Flush() { l.media.Flush() }
 // sink takes the media's calls, from a media worker.
 type sink struct{ l *Leg }
 
-func (s sink) Digit(key byte) { s.l.mail.post(func() { s.l.digit(key) }, maxInbox) }
+// Digit takes no more of the mailbox than a quarter, so that a flood of keys leaves room for signalling.
+func (s sink) Digit(key byte) { s.l.mail.post(func() { s.l.digit(key) }, maxInbox/4) }
 
 func (s sink) Timeout() {
 	s.l.mail.post(func() {
@@ -285,6 +287,7 @@ func (l *Leg) finish(cause call.Cause, canceled bool) {
 		t.Stop()
 	}
 	l.closeMedia()
+	l.unhold(true)
 	l.release()
 	l.e.remove(l)
 	l.emit(call.LegEnded{Cause: cause, Canceled: canceled})

@@ -33,6 +33,14 @@ func (e *Endpoint) mark(m sip.Message) {
 		// Every response, sipgo's own 100 and 487 too, now carries the same tag (RFC 3261 section 8.2.6.2).
 		to.Params.Add("tag", newTag())
 		req.AppendHeader(freshTag{sip.NewHeader("To-Tag", "fresh")})
+		return
+	}
+	if req.Method == sip.ACK && validate(req) == nil {
+		// Taken here, so that it is in the mailbox before whatever the peer sends next. It has no use for the
+		// transaction sipgo makes of it.
+		if l, _ := e.lookup(dialogKey{string(*req.CallID()), tagOf(req.To().Params)}); l != nil {
+			l.mail.post(func() { l.onACK(req) }, maxInbox)
+		}
 	}
 }
 
@@ -72,16 +80,17 @@ func (e *Endpoint) onRequest(req *sip.Request, tx *sip.ServerTx) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("sip: panic while receiving", "panic", p, "method", string(req.Method), "stack", string(debug.Stack()))
-			if req.Method != sip.ACK {
-				e.respond(req, tx, 500, "Server Internal Error")
-			}
-			e.done(req, tx)
+			e.respond(req, tx, 500, "Server Internal Error")
 		}
 	}()
-	defer e.done(req, tx)
+	if req.Method == sip.ACK {
+		tx.Terminate() // mark took it; without a response sipgo would keep the transaction for ever
+		return
+	}
 	if f := validate(req); f != nil {
-		if req.Method != sip.ACK {
-			e.respond(req, tx, f.code, f.reason, f.headers...)
+		e.respond(req, tx, f.code, f.reason, f.headers...)
+		if req.Method == methodCancel {
+			tx.Terminate()
 		}
 		return
 	}
@@ -98,19 +107,10 @@ func (e *Endpoint) onRequest(req *sip.Request, tx *sip.ServerTx) {
 			return
 		}
 		e.respond(req, tx, 200, "OK", capabilities()...)
-	case req.Method == sip.ACK:
 	case req.Method == sip.BYE, req.Method == sip.INFO, req.Method == sip.UPDATE, req.Method == sip.PRACK:
 		e.respond(req, tx, 481, "Call/Transaction Does Not Exist")
 	default:
 		e.respond(req, tx, 405, "Method Not Allowed", sip.NewHeader("Allow", allowed))
-	}
-}
-
-// done ends the transactions sipgo would keep for ever: one of an ACK has no final response, and that of a
-// CANCEL never hears of it.
-func (e *Endpoint) done(req *sip.Request, tx *sip.ServerTx) {
-	if req.Method == sip.ACK {
-		tx.Terminate()
 	}
 }
 
@@ -167,7 +167,6 @@ func (e *Endpoint) onInDialog(req *sip.Request, tx *sip.ServerTx) {
 	l, justEnded := e.lookup(dialogKey{string(*req.CallID()), tagOf(req.To().Params)})
 	switch {
 	case l != nil && l.mail.postRequest(func() { l.onRequest(req, tx) }):
-	case req.Method == sip.ACK:
 	case l != nil && !l.isOver():
 		// The mailbox is full: say nothing, the peer sends it again.
 		tx.Terminate()

@@ -63,7 +63,10 @@ func (s *sources) buildLocked(trunks []call.Trunk) {
 	for i := range trunks {
 		t := &trunks[i]
 		for _, p := range t.Sources {
-			s.rules = append(s.rules, sourceRule{netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked(), t})
+			if a := p.Addr(); a.Is4In6() {
+				p = netip.PrefixFrom(a.Unmap(), max(p.Bits()-96, 0))
+			}
+			s.rules = append(s.rules, sourceRule{p.Masked(), t})
 		}
 		host := hostOnly(t.Host)
 		addrs := s.hosts[host]

@@ -284,6 +284,7 @@ func (l *Leg) answer() error {
 	default:
 		setSDP(res, l.in.sdp)
 	}
+	l.ses.accept(l, l.in.req, res)
 	if err := l.in.tx.Respond(res); err != nil {
 		l.finish(failureCause(err), false)
 		return err
@@ -292,7 +293,6 @@ func (l *Leg) answer() error {
 	l.in.answered = true
 	l.move(accepted)
 	l.await(l.in.req.CSeq().SeqNo, res, l.in.tx, late)
-	l.ses.accept(l, l.in.req, res)
 	if !late {
 		l.startMedia()
 	}
@@ -324,7 +324,7 @@ func ackTimer(cseq uint32) string { return "ack" + strconv.FormatUint(uint64(cse
 func (l *Leg) onACK(req *sip.Request) {
 	cseq := req.CSeq().SeqNo
 	u := l.acks[cseq]
-	if u == nil || u.ack != nil {
+	if u == nil || u.ack != nil || tagOf(req.From().Params) != l.d.remoteTag {
 		return
 	}
 	delete(l.acks, cseq)
