@@ -74,7 +74,7 @@ func (d *Dispatcher) deliver(ctx context.Context, it *item) {
 	switch {
 	case resp.Status >= 400:
 		d.notify(it, resp, answered)
-	case resp.Status >= 300: // redirects that end nowhere
+	case f != nil: // redirects that end nowhere
 		d.notify(it, resp, f.err)
 	}
 	o.again = false
@@ -91,7 +91,9 @@ func overloaded(status int) bool {
 }
 
 // hopeless: the URL itself is wrong, and stays so.
-func hopeless(err *twilio.Error) bool { return err.Code == 11100 || err.Code == 11240 || err.Code == 11243 }
+func hopeless(err *twilio.Error) bool {
+	return err.Code == 11100 || err.Code == 11240 || err.Code == 11243
+}
 
 // failed puts a callback off after an attempt that did not deliver it, or gives it up.
 func (d *Dispatcher) failed(ctx context.Context, it *item, resp *Response, err *twilio.Error) {
