@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"runtime"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,14 +21,25 @@ func benchmark(b *testing.B, run func(b *testing.B, s *store.Store, at time.Time
 		b.Run(k.name, func(b *testing.B) {
 			s := open(b, k.address(b))
 			var n atomic.Int64
+			var mu sync.Mutex
+			var took []time.Duration
 			b.SetParallelism((callers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
+				var mine []time.Duration
 				for pb.Next() {
+					began := time.Now()
 					run(b, s, morning.Add(time.Duration(n.Add(1))*time.Millisecond))
+					mine = append(mine, time.Since(began))
 				}
+				mu.Lock()
+				defer mu.Unlock()
+				took = append(took, mine...)
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 		})
 	}
 }

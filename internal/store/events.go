@@ -76,3 +76,12 @@ func (s *Store) Notifications(ctx context.Context, accountSID, callSID string, l
 	}, query+" ORDER BY time DESC, sid DESC LIMIT ?", append(args, limit)...)
 	return list, err
 }
+
+// Notification finds one notification of an account, else call.ErrNotFound.
+func (s *Store) Notification(ctx context.Context, accountSID, sid string) (n call.Notification, err error) {
+	err = s.queryRow(ctx, func(r scanner) (err error) {
+		n, err = scanNotification(r)
+		return err
+	}, "SELECT "+notificationColumns+" FROM notifications WHERE sid = ? AND account_sid = ?", sid, accountSID)
+	return n, err
+}

@@ -48,7 +48,10 @@ type Store struct {
 	d     *dialect
 	epoch int64
 	w     *writer
-	lock  *os.File // SQLite: held while open
+
+	// SQLite only
+	lock       *os.File // held while open
+	checkpoint *checkpointer
 
 	reader *sql.DB
 	mu     sync.Mutex
@@ -104,7 +107,12 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := writeDB.QueryRowContext(ctx, last).Scan(&seq); err != nil {
 		return nil, fmt.Errorf("store: read the dialling queue: %w", err)
 	}
-	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq))
+	committed := func() {}
+	if s.d == sqlite {
+		s.checkpoint = newCheckpointer(s.reader, cfg.Log)
+		committed = s.checkpoint.committed
+	}
+	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq), committed)
 	return s, nil
 }
 
@@ -140,7 +148,11 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 // Close commits what waits, then closes the database. It is idempotent.
 func (s *Store) Close() error {
 	s.close.Do(func() {
-		s.closeErr = errors.Join(s.w.close(), s.reader.Close())
+		s.w.close()
+		if s.checkpoint != nil {
+			s.checkpoint.close()
+		}
+		s.closeErr = errors.Join(s.reader.Close(), s.w.db.Close()) // the last one tidies SQLite's log away
 		unlock(s.lock)
 	})
 	return s.closeErr

@@ -54,9 +54,11 @@ type writer struct {
 	quit     chan struct{} // closed by close: no new jobs
 	gone     chan struct{} // closed when the goroutine has ended
 	failing  bool          // the last batch failed: one log line at each change
+
+	committed func() // called after each commit
 }
 
-func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence) *writer {
+func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence, committed func()) *writer {
 	lane := func(n, fallback int) chan *job {
 		if n <= 0 {
 			n = fallback
@@ -66,17 +68,16 @@ func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence) *writer {
 	w := &writer{
 		db: db, d: d, log: cfg.Log, seq: seq,
 		liveLane: lane(cfg.LiveLane, defaultLiveLane), apiLane: lane(cfg.APILane, defaultAPILane),
-		quit: make(chan struct{}), gone: make(chan struct{}),
+		quit: make(chan struct{}), gone: make(chan struct{}), committed: committed,
 	}
 	go w.loop()
 	return w
 }
 
-// close runs what waits, then ends the goroutine and closes the database. Store calls it once.
-func (w *writer) close() error {
+// close runs what waits, then ends the goroutine. Store calls it once.
+func (w *writer) close() {
 	close(w.quit)
 	<-w.gone
-	return w.db.Close()
 }
 
 // live writes ahead of the API; a full lane makes the caller wait.
@@ -211,6 +212,9 @@ func (w *writer) commit(jobs []*job) {
 			j.err = fmt.Errorf("store: write: %w: %w", call.ErrUnavailable, err)
 		}
 		close(j.done)
+	}
+	if err == nil {
+		w.committed()
 	}
 }
 
