@@ -28,9 +28,10 @@ type Endpoint struct {
 	binds   []bind
 	closers []func() error
 
-	ctx  context.Context // of everything the endpoint runs; cancelled last
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	ctx     context.Context // of everything the endpoint runs
+	stop    context.CancelFunc
+	work    sync.WaitGroup // legs and transactions
+	readers sync.WaitGroup // of the sockets, which close after the last of work
 
 	mu       sync.Mutex
 	closing  bool
@@ -106,7 +107,7 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		}
 	}
 	e.sources.refresh(ctx, cfg.Resolver)
-	e.wg.Go(e.refreshSources)
+	e.work.Go(e.refreshSources)
 	return e, nil
 }
 
@@ -144,11 +145,11 @@ func (e *Endpoint) bind(ctx context.Context, addr string) (serve func(context.Co
 // serve starts the readers of one address and returns when requests can be sent from it.
 func (e *Endpoint) serve(ctx context.Context, pc net.PacketConn, tl net.Listener) error {
 	udp := &packetConn{PacketConn: pc, admit: e.admit, ready: make(chan struct{})}
-	e.wg.Go(func() { _ = e.tp.ServeUDP(udp) })
+	e.readers.Go(func() { _ = e.tp.ServeUDP(udp) })
 	tcp := &listener{Listener: tl, admit: e.admitConn, pause: func(d time.Duration) {
 		_ = clock.Sleep(e.ctx, e.cfg.Clock, d)
 	}}
-	e.wg.Go(func() { _ = e.tp.ServeTCP(tcp) })
+	e.readers.Go(func() { _ = e.tp.ServeTCP(tcp) })
 	select {
 	case <-udp.ready: // sipgo knows the socket
 		return nil
@@ -194,15 +195,14 @@ func (e *Endpoint) Close(ctx context.Context) error {
 		}
 		<-e.idle
 	}
-	e.stop()
+	e.stop() // from here on nothing is read any more
+	e.tx.Close()
+	e.work.Wait() // a send after the sockets are gone would make sipgo open one of its own
 	for _, c := range e.closers {
 		_ = c()
 	}
-	if first {
-		e.tx.Close()
-		_ = e.tp.Close()
-	}
-	e.wg.Wait()
+	_ = e.tp.Close()
+	e.readers.Wait()
 	return err
 }
 
@@ -225,6 +225,9 @@ func (e *Endpoint) refreshSources() {
 // admit lets a datagram in: from a trunk, from loopback in dev mode, or of a dialog of ours (the peer of an
 // outbound call, a hairpin). Everything else is dropped without a word.
 func (e *Endpoint) admit(src netip.Addr, packet []byte) bool {
+	if e.ctx.Err() != nil {
+		return false
+	}
 	return e.cfg.Dev && src.IsLoopback() || e.knownCall(callIDOf(packet)) || e.sources.match(src) != nil
 }
 

@@ -187,7 +187,7 @@ func (s sink) Timeout() {
 
 // run is the only goroutine that changes the leg.
 func (l *Leg) run() {
-	defer l.e.wg.Done()
+	defer l.e.work.Done()
 	var batch []item
 	for range l.mail.signal {
 		batch = l.mail.take(batch)

@@ -58,7 +58,7 @@ func (e *Endpoint) transact(req *sip.Request, on func(*sip.Response, error) (sto
 
 // send runs a client transaction beside the leg, which gets the outcome as messages in order.
 func (l *Leg) send(req *sip.Request, on func(*sip.Response, error)) {
-	l.e.wg.Go(func() {
+	l.e.work.Go(func() {
 		l.e.transact(req, func(res *sip.Response, err error) bool {
 			if l.mail.post(func() { on(res, err) }, 0) {
 				return false
@@ -128,7 +128,7 @@ func (l *Leg) aim(via sip.Message) {
 	}
 	fallback := hop{src, transport}
 	l.hopReady = false
-	l.e.wg.Go(func() {
+	l.e.work.Go(func() {
 		ctx, cancel := context.WithTimeout(l.e.ctx, resolveTimeout)
 		defer cancel()
 		found, err := l.e.resolveURI(ctx, &next, strings.ToLower(transport))
@@ -195,7 +195,7 @@ func (l *Leg) sendACK(a *pendingACK) {
 			return
 		}
 		req := a.req
-		l.e.wg.Go(func() { _ = l.e.tp.WriteMsg(req) }) // may have to connect
+		l.e.work.Go(func() { _ = l.e.tp.WriteMsg(req) }) // may have to connect
 	})
 }
 

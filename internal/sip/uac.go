@@ -79,7 +79,7 @@ func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
 		l.media.Close()
 		return nil, failure(503, err)
 	}
-	e.wg.Add(1)
+	e.work.Add(1)
 	go l.run()
 	return l, nil
 }
@@ -352,7 +352,7 @@ func (l *Leg) onLate2xx(res *sip.Response) {
 		return
 	}
 	if tagOf(res.To().Params) != l.d.remoteTag {
-		l.e.wg.Go(func() { l.e.refuseFork(l.out.req, l.d, res) })
+		l.e.work.Go(func() { l.e.refuseFork(l.out.req, l.d, res) })
 		return
 	}
 	if u := l.acks[res.CSeq().SeqNo]; u != nil && u.ack != nil {
@@ -433,7 +433,7 @@ func (l *Leg) redirect(res *sip.Response) bool {
 		}
 		l.out.redirects++
 		l.out.seen[c.Address.String()] = true
-		l.e.wg.Go(func() {
+		l.e.work.Go(func() {
 			ctx, cancel := context.WithTimeout(l.e.ctx, resolveTimeout)
 			defer cancel()
 			found, err := l.e.resolveURI(ctx, &uri, l.out.transport)

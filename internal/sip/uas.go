@@ -102,7 +102,7 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 		e.respond(req, tx, 503, "Service Unavailable", retryAfter())
 		return
 	}
-	e.wg.Add(1)
+	e.work.Add(1)
 	go l.run()
 	defer func() {
 		if p := recover(); p != nil {
