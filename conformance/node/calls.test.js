@@ -40,7 +40,7 @@ test('an own number runs its TwiML when it is called', async (t) => {
   const { client, sip } = await start(t);
   const voice = new VoiceResponse();
   voice.gather({ numDigits: 2, action: '/key' }).say('Press two keys');
-  const web = await app(t, { '/voice': voice.toString(), '/key': '<Response><Hangup/></Response>' });
+  const web = await app(t, { '/voice': voice.toString(), '/key': '<Response><Pause length="1"/><Hangup/></Response>' });
   const number = await client.incomingPhoneNumbers.create({ phoneNumber: '+15557654321', voiceUrl: `${web.url}/voice`, statusCallback: `${web.url}/status` });
   assert.equal(number.capabilities.voice, true);
 
