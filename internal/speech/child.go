@@ -50,7 +50,7 @@ func startChild(ctx context.Context, argv []string, h hello, clk clock.Clock, lo
 	kind, body, err := c.exchange(ctx, startTimeout, kindHello, h)
 	switch {
 	case err == nil && kind == kindReady:
-		log.Debug("the voice is warm", "engine", h.Engine, "took", clk.Now().Sub(began), "of_it", string(body))
+		log.Debug("the voice is warm", "engine", h.Engine, "took", clk.Now().Sub(began))
 		return c, nil
 	case err == nil && kind == kindFailed:
 		err = errors.New(string(body))

@@ -18,8 +18,8 @@ const (
 	maxWaiting = 256
 	// startTimeout is how long a child may take to get warm: compiling takes 1 s without a cache, on one busy core more.
 	startTimeout = time.Minute
-	// sayTimeout is how long one clause may take; 0.6 s is the longest measured.
-	sayTimeout = 15 * time.Second
+	// sayTimeout is how long one clause may take: 0.6 s measured, and much longer for a nice process on busy cores.
+	sayTimeout = 30 * time.Second
 	// minBackoff and maxBackoff are the pause after a child that did not start; it doubles from one to the other.
 	minBackoff = time.Second
 	maxBackoff = 30 * time.Second

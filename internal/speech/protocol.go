@@ -12,7 +12,7 @@ import (
 // it is warm; from then on each say is answered by one audio or one failed, in order.
 const (
 	kindHello  = 'H' // hello as JSON
-	kindReady  = 'R' // how long warming up took, as text
+	kindReady  = 'R' // empty
 	kindSay    = 'S' // request as JSON
 	kindAudio  = 'A' // µ-law, 8,000 bytes a second
 	kindFailed = 'F' // the reason, as text; the child goes on

@@ -7,12 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
+	"time"
+
+	"github.com/offhook/offhook/internal/clock"
+)
+
+// The wasm file's 20 MB of data are in memory once, and again for each instance that speaks. Garbage of spent instances
+// is therefore collected early, and given back to the system when nothing has been spoken for a while.
+const (
+	gcPercent = 25
+	idleTime  = 2 * time.Second
 )
 
 // RunChild is the main of a speaking process: it reads messages from in and answers on out until in ends, which it
 // does when the parent is gone. A clause it is speaking then is left to die with the process.
 func RunChild(ctx context.Context, in io.Reader, out io.Writer) error {
 	beNice()
+	debug.SetGCPercent(gcPercent)
 	r := bufio.NewReader(in)
 	kind, body, err := readMessage(r)
 	if err != nil {
@@ -72,8 +84,12 @@ func answerRequests(ctx context.Context, h hello, requests <-chan request, out i
 	if err := writeMessage(out, kindReady, nil); err != nil {
 		return err
 	}
+	idle := clock.System.NewTimer(idleTime)
+	defer idle.Stop()
 	for {
 		select {
+		case <-idle.C():
+			debug.FreeOSMemory()
 		case req := <-requests:
 			kind := byte(kindAudio)
 			body, err := engines.speak(ctx, req)
@@ -83,6 +99,7 @@ func answerRequests(ctx context.Context, h hello, requests <-chan request, out i
 			if err := writeMessage(out, kind, body); err != nil {
 				return err
 			}
+			idle.Reset(idleTime)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"runtime"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -82,6 +83,7 @@ type Voices struct {
 	cache  *cache
 	pool   *pool // nil for the engines test and none
 	log    *slog.Logger
+	warned sync.Map // primary languages already warned about: at most 26³
 }
 
 // New starts the voices. The child processes start and warm up in the background, so that the first Say is fast.

@@ -146,7 +146,9 @@ func (v *Voices) Resolve(name, language string) (Voice, []*twilio.Error) {
 		voice.Engine, voice.ID = EngineEspeak, id
 		return voice, warnings
 	}
-	v.log.Warn("no voice for a language, an English one reads it; install espeak-ng for more languages", "language", voice.Language)
+	if _, again := v.warned.LoadOrStore(primary(voice.Language), true); !again {
+		v.log.Warn("no voice for a language, an English one reads it; install espeak-ng for more languages", "language", voice.Language)
+	}
 	warnings = append(warnings, twilio.Errf(13512, "Say: nothing installed speaks %s; an English voice reads it", voice.Language))
 	if voice.Engine, voice.ID = v.engine, fliteVoice(n, "en-US"); v.engine == EngineEspeak {
 		voice.ID = "en-us"
