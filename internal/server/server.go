@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,7 +144,7 @@ func (s *Server) readTrunks(ctx context.Context) error {
 func (s *Server) openVoices(context.Context) (err error) {
 	s.voices, err = speech.New(speech.Config{
 		Engine: s.cfg.Voice, Dir: filepath.Join(s.cfg.Data, "speech"),
-		Executable: s.cfg.Executable, Clock: s.cfg.Clock, Log: s.log,
+		Executable: s.child("speech-worker"), Clock: s.cfg.Clock, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -154,6 +155,14 @@ func (s *Server) openVoices(context.Context) (err error) {
 		}
 	})
 	return nil
+}
+
+// child is the command line of a child process of ours, nil when there is no executable for it.
+func (s *Server) child(args ...string) []string {
+	if len(s.cfg.Executable) == 0 {
+		return nil
+	}
+	return append(slices.Clone(s.cfg.Executable), args...)
 }
 
 func (s *Server) openHooks(context.Context) error {
@@ -323,7 +332,7 @@ func (s *Server) Close(drain context.Context) {
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
 // SIPAddr is the host:port of the first SIP listener.
-func (s *Server) SIPAddr() string { return s.sip.Addr() }
+func (s *Server) SIPAddr() string { return s.sip.Addr().String() }
 
 // Credentials are those of the first account.
 func (s *Server) Credentials() (accountSID, authToken string) { return s.account.SID, s.account.AuthToken }

@@ -20,7 +20,17 @@ func (d dialer) NewLeg(spec call.OutboundLeg) (session.Leg, error) {
 	return l, nil
 }
 
-func (d dialer) Self() string { return d.s.sip.Addr() }
+// Self is an address that reaches the listener from this machine, also when it listens on every address.
+func (d dialer) Self() string {
+	a := d.s.sip.Addr()
+	switch {
+	case a.Addr() == netip.IPv4Unspecified():
+		a = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
+	case a.Addr() == netip.IPv6Unspecified():
+		a = netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
+	}
+	return a.String()
+}
 
 // legMedia gives sip the media engine's streams.
 type legMedia struct{ engine *media.Engine }

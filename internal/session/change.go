@@ -79,7 +79,7 @@ func voiceParams(c *call.Call) url.Values {
 	if c.Options.SIPSource != "" {
 		p.Set("SipSourceIp", c.Options.SIPSource)
 	}
-	if c.Dialog != nil && (c.Options.SIPSource != "" || isSIP(c.To)) {
+	if c.Dialog != nil && (c.Options.SIPSource != "" || call.IsSIP(c.To)) {
 		p.Set("SipCallId", c.Dialog.CallID)
 	}
 	return p

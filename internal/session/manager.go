@@ -182,7 +182,7 @@ func (m *Manager) checkFrom(ctx context.Context, c *call.Call) error {
 		return nil
 	case err != nil && !errors.Is(err, call.ErrNotFound):
 		return fmt.Errorf("session: look up From: %w", err)
-	case m.OwnedFromOnly && !isSIP(c.To):
+	case m.OwnedFromOnly && !call.IsSIP(c.To):
 		return twilio.Err(21210)
 	}
 	return nil
@@ -209,10 +209,10 @@ func (m *Manager) Update(ctx context.Context, accountSID, sid string, p call.Upd
 			return m.Store.Call(ctx, accountSID, sid)
 		}
 		if c.Status != call.Queued {
-			return nil, errNotInProgress()
+			return nil, p.StateError()
 		}
 		if p.Status == "" {
-			return nil, errNotInProgress()
+			return nil, p.StateError()
 		}
 		err = m.cancelQueued(ctx, c)
 		if errors.Is(err, call.ErrConflict) {
@@ -220,7 +220,7 @@ func (m *Manager) Update(ctx context.Context, accountSID, sid string, p call.Upd
 		}
 		return c, err
 	}
-	return nil, errNotInProgress()
+	return nil, p.StateError()
 }
 
 // cancelQueued ends a call that was never dialled: its event is stored, no callback is sent

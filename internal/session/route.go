@@ -16,13 +16,9 @@ const (
 	queueInternal  = "own" // our own numbers: not paced
 )
 
-func isSIP(endpoint string) bool {
-	return strings.HasPrefix(endpoint, "sip:") || strings.HasPrefix(endpoint, "sips:")
-}
-
 // queueFor decides at create time which queue a call to that endpoint waits in, and the trunk it takes.
 func (m *Manager) queueFor(ctx context.Context, to string) (key, trunkSID string) {
-	if isSIP(to) {
+	if call.IsSIP(to) {
 		return queueSIP, ""
 	}
 	if _, err := m.Store.NumberByPhone(ctx, to); err == nil {
@@ -83,8 +79,9 @@ func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 	}
 	switch c.QueueKey {
 	case queueSIP:
-		leg.Target = c.To
-		return leg, nil
+		var err error
+		leg.Target, leg.Headers, err = call.SplitSIP(c.To)
+		return leg, err
 	case queueInternal:
 		leg.Dest, leg.Transport, leg.Hairpin = m.Dialer.Self(), "udp", true
 		leg.Target = "sip:" + c.To + "@" + leg.Dest

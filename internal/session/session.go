@@ -52,11 +52,6 @@ var (
 	errNotReady = errors.New("session: the loop never started")
 )
 
-// errNotInProgress is what an update of a call in the wrong status gets (calls-api section 7).
-func errNotInProgress() error {
-	return &twilio.Error{Code: 21220, Status: 400, Message: "Call is not in-progress. Cannot redirect."}
-}
-
 func (m *Manager) newSession(c *call.Call) *Session {
 	s := &Session{
 		m: m, sid: c.SID, call: c,
@@ -332,7 +327,7 @@ func (s *Session) update(p call.UpdateParams) error {
 		s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "hung up by the API", Local: true})
 		return nil
 	case p.Redirects() && c.Status != call.InProgress && s.verbs == nil:
-		return errNotInProgress() // an inbound call may be redirected while its document runs unanswered
+		return p.StateError() // an inbound call may be redirected while its document runs unanswered
 	}
 	if p.TimeLimit > 0 && c.Status != call.InProgress && !p.Redirects() {
 		c.Options.TimeLimit = p.TimeLimit
