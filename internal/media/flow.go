@@ -87,6 +87,10 @@ func (f *flow) drain(w *worker, s socket, take func(*worker, *packet)) {
 		for i := range n {
 			take(w, &w.batch.packets[i])
 		}
+		if w.batch.refused {
+			f.refused++
+			w.count.refused.Add(1)
+		}
 		if n < batchSize {
 			return
 		}
@@ -106,18 +110,20 @@ func (f *flow) packet(w *worker, p *packet) {
 		f.broken++
 		return
 	}
-	kind := f.setup.kinds[h.payloadType]
 	if !f.described {
 		return
 	}
-	if ok, changed := f.source.admit(p.from, h.ssrc, kind != unknown); !ok {
+	kind := f.setup.kinds[h.payloadType]
+	ok, changed := f.source.admit(p.from, h.ssrc, kind != unknown)
+	if !ok {
 		f.foreign++
 		w.count.foreign.Add(1)
 		return
-	} else if changed {
+	}
+	if changed {
 		f.locked()
 	}
-	if h.ssrc != f.rx.ssrc || !f.rx.started { // the peer may change it whenever his source is another
+	if changed || h.ssrc != f.rx.ssrc { // he may change his SSRC whenever his own source is another
 		f.received, f.lost = f.received+uint64(f.rx.received), f.lost+int64(f.rx.lost())
 		f.rx, f.keys = reception{ssrc: h.ssrc}, keyReader{}
 	}
@@ -192,16 +198,19 @@ func (f *flow) transmit(w *worker, n int64) {
 		f.reportIn = nextReport()
 		f.sendReport(w, ts)
 	}
-	f.watch()
+	f.watch(w)
 }
 
 // watch notices that the peer is gone.
-func (f *flow) watch() {
+func (f *flow) watch(w *worker) {
 	if f.setup.held {
 		f.quiet = 0
 		return
 	}
-	if f.quiet++; f.quietLimit > 0 && f.quiet > f.quietLimit {
+	if f.quiet++; f.quietLimit == 0 || f.quiet <= f.quietLimit || f.timedOut {
+		return
+	}
+	if f.drain(w, f.rtcp, f.report); f.quiet > 0 { // a report may have waited
 		f.timeout()
 	}
 }

@@ -40,6 +40,7 @@ type packet struct {
 // batch is a worker's receive buffer, shared by all of its sockets.
 type batch struct {
 	packets [batchSize]packet
+	refused bool // recv met errRefused as well
 	sys     sysBatch
 }
 

@@ -107,15 +107,17 @@ func (s *rawSocket) recv(b *batch) int {
 		h.Flags = 0
 	}
 	var n uintptr
+	b.refused = false
 	for { // an ICMP error that waits is reported once, before the data
 		var errno syscall.Errno
 		n, _, errno = unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&sys.msgs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
 			break
 		}
-		if errno != unix.ECONNREFUSED && errno != unix.EINTR {
+		if errno != unix.ECONNREFUSED {
 			return 0
 		}
+		b.refused = true
 	}
 	for i := range int(n) {
 		m, p := &sys.msgs[i], &b.packets[i]

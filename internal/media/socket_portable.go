@@ -67,6 +67,7 @@ func (s *portableSocket) read() {
 }
 
 func (s *portableSocket) recv(b *batch) int {
+	b.refused = s.refused.Swap(false)
 	for i := range b.packets {
 		select {
 		case b.packets[i] = <-s.waiting:
@@ -82,7 +83,7 @@ func (s *portableSocket) send(p []byte, to netip.AddrPort) error {
 		to = *c
 	}
 	_, err := s.conn.WriteToUDPAddrPort(p, to)
-	if errors.Is(err, syscall.ECONNREFUSED) || s.refused.Swap(false) {
+	if errors.Is(err, syscall.ECONNREFUSED) {
 		return errRefused
 	}
 	return err
