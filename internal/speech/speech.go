@@ -43,7 +43,7 @@ var errClosed = errors.New("speech: closed")
 
 // Config is what Voices is made of; the zero value of each field but Executable is a working default.
 type Config struct {
-	// Engine is one of the Engine constants. Default "": the built-in voice if the binary has it,
+	// Engine is one of the Engine constants. Default "" or "auto": the built-in voice if the binary has it,
 	// else an installed flite, else espeak-ng, else none: then Say fails with ErrNoVoice.
 	Engine string
 	// Dir holds the cache of spoken clauses and of compiled code. Default "": in memory only.
@@ -132,7 +132,7 @@ func New(cfg Config) (*Voices, error) {
 func chooseEngine(name string) (string, error) {
 	installed := func(program string) bool { _, err := exec.LookPath(program); return err == nil }
 	switch name {
-	case "":
+	case "", "auto":
 		switch {
 		case Builtin():
 			return EngineBuiltin, nil
