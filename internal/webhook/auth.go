@@ -47,9 +47,9 @@ func (c *credentials) authorize(req *http.Request, org string, user *url.Userinf
 	return r.sign(req)
 }
 
-// challenged takes the server's 401 into account; it reports whether the request should be repeated,
+// challenged takes the header of the server's 401 into account; it reports whether the request should be repeated,
 // which is so when there are credentials and they have not just been refused.
-func (c *credentials) challenged(resp *http.Response, org string, user *url.Userinfo, sent bool) bool {
+func (c *credentials) challenged(header http.Header, org string, user *url.Userinfo, sent bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.realms[org]
@@ -62,7 +62,7 @@ func (c *credentials) challenged(resp *http.Response, org string, user *url.User
 	default:
 		return false
 	}
-	if ch, err := digest.FindChallenge(resp.Header); err == nil {
+	if ch, err := digest.FindChallenge(header); err == nil {
 		for i, q := range ch.QOP {
 			ch.QOP[i] = strings.TrimSpace(q) // "auth, auth-int"
 		}
@@ -70,7 +70,7 @@ func (c *credentials) challenged(resp *http.Response, org string, user *url.User
 			return false
 		}
 		r.challenge = ch
-	} else if sent || !offersBasic(resp.Header) {
+	} else if sent || !offersBasic(header) {
 		return false
 	}
 	if c.realms == nil {

@@ -62,11 +62,11 @@ func (x *exchange) hop(ctx context.Context, method, target string, params url.Va
 			x.ask.ask(req.Header)
 		}
 		sent := x.c.creds.authorize(req, org, user)
-		a, resp, f := x.roundTrip(ctx, req)
+		a, f := x.roundTrip(ctx, req)
 		if f != nil {
 			return a, f
 		}
-		if a.status == http.StatusUnauthorized && !challenged && x.c.creds.challenged(resp, org, user, sent) {
+		if a.status == http.StatusUnauthorized && !challenged && x.c.creds.challenged(a.header, org, user, sent) {
 			continue
 		}
 		if stored != nil && a.status == http.StatusNotModified {
@@ -102,8 +102,8 @@ func (x *exchange) header(req *http.Request, target string, params url.Values) {
 	}
 }
 
-// roundTrip sends req and reads the answer under the read time-out. resp is the answer's head.
-func (x *exchange) roundTrip(ctx context.Context, req *http.Request) (_ *answer, resp *http.Response, _ *failure) {
+// roundTrip sends req and reads the answer under the read time-out.
+func (x *exchange) roundTrip(ctx context.Context, req *http.Request) (*answer, *failure) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	idle := x.c.h.cfg.Clock.AfterFunc(maxTotal, func() { cancel(errReadTimeout) })
@@ -117,7 +117,7 @@ func (x *exchange) roundTrip(ctx context.Context, req *http.Request) (_ *answer,
 	}
 	resp, err := transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return nil, nil, classify(ctx, err)
+		return nil, classify(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	idle.Reset(x.o.read)
@@ -132,11 +132,11 @@ func (x *exchange) roundTrip(ctx context.Context, req *http.Request) (_ *answer,
 	case err != nil:
 		f := classify(ctx, err)
 		f.stage = final // part of the answer is here: no retry
-		return a, resp, f
+		return a, f
 	case over && resp.StatusCode < 300 && x.kind != kindCallback:
-		return a, resp, &failure{err: twilio.Err(11750, fmt.Sprintf("%s sent more than %d bytes", Redact(req.URL.String()), limit))}
+		return a, &failure{err: twilio.Err(11750, fmt.Sprintf("%s sent more than %d bytes", Redact(req.URL.String()), limit))}
 	}
-	return a, resp, nil
+	return a, nil
 }
 
 // limit is how much of a body is read.

@@ -120,6 +120,7 @@ func (o *overrides) retryFailure(f *failure) bool {
 		return o.onRead || o.onAny
 	case broken:
 		return o.onAny
+	default:
+		return false
 	}
-	return false
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -53,6 +54,7 @@ func newApp(t testing.TB, f http.HandlerFunc) *app {
 func (a *app) record(f http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		form, _ := url.ParseQuery(string(body))
 		a.mu.Lock()
 		a.seen = append(a.seen, seen{r.Method, r.Host, r.RequestURI, r.Header, form, r.RemoteAddr})
