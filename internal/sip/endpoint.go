@@ -197,7 +197,10 @@ func (e *Endpoint) Close(ctx context.Context) error {
 	}
 	e.stop() // from here on nothing is read any more
 	e.tx.Close()
-	e.work.Wait() // a send after the sockets are gone would make sipgo open one of its own
+	e.work.Wait()
+	// A message that is being treated after the sockets are gone would make sipgo open one of its own, and
+	// nothing tells when its goroutines are through with the last one read. They take microseconds.
+	_ = clock.Sleep(context.Background(), clock.System, 20*time.Millisecond)
 	for _, c := range e.closers {
 		_ = c()
 	}

@@ -198,7 +198,7 @@ func (l *Leg) run() {
 			}
 		}
 		if l.state == over {
-			for _, it := range l.mail.close() {
+			for _, it := range l.mail.take(nil) {
 				if it.request {
 					l.guard(it.do)
 				}
@@ -283,6 +283,7 @@ func (l *Leg) finish(cause call.Cause, canceled bool) {
 		return
 	}
 	l.state = over
+	l.mail.close()
 	for _, t := range l.timers {
 		t.Stop()
 	}

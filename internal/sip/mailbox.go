@@ -51,12 +51,9 @@ func (m *mailbox) take(spare []item) []item {
 	return q
 }
 
-// close refuses later posts and returns what was still queued.
-func (m *mailbox) close() []item {
+// close refuses later posts; what was queued can still be taken.
+func (m *mailbox) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	q := m.queue
-	m.queue = nil
-	return q
 }

@@ -252,11 +252,22 @@ func (t *fakeTimer) Reset(d time.Duration) bool {
 // due waits until a timer is set that fires within d of now, and moves the clock to it.
 func (c *fakeClock) due(t *testing.T, d time.Duration) {
 	t.Helper()
+	c.fire(t, fmt.Sprint("within ", d), func(in time.Duration) bool { return in <= d })
+}
+
+// exactly waits until a timer is set that fires in d, and moves the clock to it.
+func (c *fakeClock) exactly(t *testing.T, d time.Duration) {
+	t.Helper()
+	c.fire(t, fmt.Sprint("in ", d), func(in time.Duration) bool { return in == d })
+}
+
+func (c *fakeClock) fire(t *testing.T, what string, match func(time.Duration) bool) {
+	t.Helper()
 	for deadline := time.After(patience); ; {
 		c.mu.Lock()
 		var first *fakeTimer
 		for _, ft := range c.timers {
-			if ft.live && ft.ch == nil && !ft.at.After(c.now.Add(d)) && (first == nil || ft.at.Before(first.at)) {
+			if ft.live && ft.ch == nil && match(ft.at.Sub(c.now)) && (first == nil || ft.at.Before(first.at)) {
 				first = ft
 			}
 		}
@@ -271,7 +282,7 @@ func (c *fakeClock) due(t *testing.T, d time.Duration) {
 		select {
 		case <-c.added:
 		case <-deadline:
-			t.Fatalf("no timer within %v", d)
+			t.Fatal("no timer " + what)
 		}
 	}
 }

@@ -87,7 +87,7 @@ func TestAnswerAfterTheCancelledCallWasGivenUp(t *testing.T) {
 	next[call.LegRinging](t, out)
 	out.Hangup()
 	p.answer(p.request("CANCEL"), 200, "x")
-	clk.due(t, timer64T1)
+	clk.exactly(t, timer64T1)
 	ended(t, out)
 	p.answer(inv, 200, "x", "sdp")
 	p.request("ACK")
