@@ -13,6 +13,7 @@ import (
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/speech"
+	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/webhook"
 )
 
@@ -74,6 +75,8 @@ type Store interface {
 
 // Synthesizer speaks.
 type Synthesizer interface {
+	// Resolve finds the voice for a Twilio voice name and language, and what it has to warn of.
+	Resolve(voice, language string) (speech.Voice, []*twilio.Error)
 	// Say yields the utterance clause by clause, each as soon as it is ready; it ends early with an error.
 	Say(ctx context.Context, u speech.Utterance) iter.Seq2[*audio.Clip, error]
 }

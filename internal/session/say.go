@@ -22,6 +22,10 @@ func (s *Session) say(ctx context.Context, v *twiml.Say) error {
 		u.Parts = append(u.Parts, speech.Part{Text: p.Text, Pause: p.Pause})
 	}
 	s.trace("say %q", excerpt(v.Parts))
+	_, warnings := s.m.Voices.Resolve(u.Voice, u.Language)
+	for _, w := range warnings {
+		s.notify(w, nil)
+	}
 	err := s.play(ctx, s.m.Voices.Say(ctx, u), v.Loop)
 	var te *twilio.Error
 	if err != nil && ctx.Err() == nil && errors.As(err, &te) && twilio.Level(te.Code) == call.LevelWarning {
