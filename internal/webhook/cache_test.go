@@ -251,8 +251,8 @@ func TestClipErrors(t *testing.T) {
 		case "/html":
 			reply("text/html", "<html/>")(w, r)
 		case "/none":
-			_, _ = io.WriteString(w, wav(160, 0))
 			w.Header()["Content-Type"] = nil
+			_, _ = io.WriteString(w, wav(160, 0))
 		case "/empty":
 			reply("audio/wav", "")(w, r)
 		case "/broken":
@@ -270,7 +270,7 @@ func TestClipErrors(t *testing.T) {
 	})
 	h := newHooks(t, Config{})
 	for path, want := range map[string]int{
-		"/ok": 0, "/moved": 0, "/html": 13420, "/empty": 13420, "/broken": 13420, "/huge": 11750, "/missing": 11200,
+		"/ok": 0, "/moved": 0, "/html": 13420, "/none": 13420, "/empty": 13420, "/broken": 13420, "/huge": 11750, "/missing": 11200,
 		"/ok#rp=x": 11243, "/%zz": 11100,
 	} {
 		clip, err := h.Clip(t.Context(), h.Client(token), a.URL+path)

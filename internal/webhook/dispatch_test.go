@@ -107,6 +107,30 @@ func (m *memory) fail(err error) { m.mu.Lock(); defer m.mu.Unlock(); m.err = err
 
 func (m *memory) left() int { m.mu.Lock(); defer m.mu.Unlock(); return len(m.pending) }
 
+// has reports whether a callback was delivered.
+func (m *memory) has(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.delivered, id)
+}
+
+// row is a copy of a pending callback.
+func (m *memory) row(id string) call.Callback {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return *m.pending[id]
+}
+
+// ended counts what was delivered and what is dead.
+func (m *memory) ended() (delivered, dead int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.delivered), len(m.dead)
+}
+
+// looks counts the reads.
+func (m *memory) looks() int { m.mu.Lock(); defer m.mu.Unlock(); return m.reads }
+
 // untilEmpty waits until nothing is pending.
 func (m *memory) untilEmpty() {
 	for m.left() > 0 {
@@ -371,7 +395,7 @@ func TestWaitsAtMost30SecondsBehindAnEarlierOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := newMemory(cb("CA1", 0, "http://app.example/status"), cb("CA1", 1, "http://app.example/status"), cb("CA1", 3, "http://other.example/"))
 		var second, other time.Duration
-		r := dispatch(t, box, func(w http.ResponseWriter, r *http.Request) {
+		dispatch(t, box, func(w http.ResponseWriter, r *http.Request) {
 			switch r.PostFormValue("SequenceNumber") {
 			case "0":
 				w.WriteHeader(503)
@@ -381,7 +405,6 @@ func TestWaitsAtMost30SecondsBehindAnEarlierOne(t *testing.T) {
 				other = time.Since(epoch)
 			}
 		})
-		_ = r
 		for box.left() > 1 {
 			<-box.changed
 		}
@@ -394,7 +417,7 @@ func TestWaitsAtMost30SecondsBehindAnEarlierOne(t *testing.T) {
 	})
 }
 
-// TestHangingServer: the first is under way when patience ends.
+// TestGoesAheadOfOneThatHangs: the first is under way when patience ends.
 func TestGoesAheadOfOneThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		target := "http://app.example/status#tt=15000"
@@ -407,11 +430,8 @@ func TestGoesAheadOfOneThatHangs(t *testing.T) {
 		pass(time.Second)
 		box.add(cb("CA1", 1, target))
 		r.Wake()
-		for box.left() > 1 {
+		for !box.has("EV-CA1-1") {
 			<-box.changed
-			if len(box.delivered) > 0 {
-				break
-			}
 		}
 		if d := time.Since(epoch); d < time.Second+patience || d > 32*time.Second+50*time.Millisecond {
 			t.Errorf("delivered after %v", d)
@@ -442,10 +462,10 @@ func TestLeavesAtOnceAfterWake(t *testing.T) {
 func TestPollFindsWhatNobodyToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := newMemory()
-		r := dispatch(t, box, ok)
+		dispatch(t, box, ok)
 		pass(time.Minute)
-		if box.reads > 62 {
-			t.Errorf("the idle dispatcher read the outbox %d times in a minute", box.reads)
+		if n := box.looks(); n > 62 {
+			t.Errorf("the idle dispatcher read the outbox %d times in a minute", n)
 		}
 		start := time.Now()
 		box.add(cb("CA1", 0, "http://app.example/status"))
@@ -453,7 +473,6 @@ func TestPollFindsWhatNobodyToldOf(t *testing.T) {
 		if d := time.Since(start); d > pollInterval {
 			t.Errorf("found after %v", d)
 		}
-		_ = r
 	})
 }
 
@@ -463,8 +482,8 @@ func TestStopWaitsForWhatIsUnderWay(t *testing.T) {
 		r := dispatch(t, box, func(http.ResponseWriter, *http.Request) { <-time.After(3 * time.Second) })
 		pass(time.Second)
 		r.stop()
-		if d := time.Since(epoch); d != 3*time.Second || len(box.delivered) != 1 || box.left() != 1 {
-			t.Errorf("stopped after %v with %v delivered, %d left", d, box.delivered, box.left())
+		if d := time.Since(epoch); d != 3*time.Second || !box.has("EV-CA1-0") || box.left() != 1 {
+			t.Errorf("stopped after %v, %d left", d, box.left())
 		}
 	})
 }
@@ -475,7 +494,7 @@ func TestAbandonedIsSentAgainAfterRestart(t *testing.T) {
 		r := dispatch(t, box, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		pass(time.Second)
 		r.stop()
-		if d := time.Since(epoch); d != time.Second+stopGrace || box.left() != 2 || box.pending["EV-CA1-0"].Attempts != 0 {
+		if d := time.Since(epoch); d != time.Second+stopGrace || box.left() != 2 || box.row("EV-CA1-0").Attempts != 0 {
 			t.Errorf("stopped after %v, %d left", d, box.left())
 		}
 		again := dispatch(t, box, ok)
@@ -497,6 +516,7 @@ func TestHostsAreLimited(t *testing.T) {
 		}
 		inside, most := 0, 0
 		var mu sync.Mutex
+		box.add(cb("CB", 0, "http://fast.example/"))
 		dispatch(t, box, func(_ http.ResponseWriter, r *http.Request) {
 			if r.Host != "slow.example" {
 				return
@@ -510,9 +530,8 @@ func TestHostsAreLimited(t *testing.T) {
 			inside--
 			mu.Unlock()
 		})
-		box.add(cb("CB", 0, "http://fast.example/"))
 		pass(10 * time.Millisecond)
-		if !slices.Contains(box.delivered, "EV-CB-0") {
+		if !box.has("EV-CB-0") {
 			t.Error("the other host has to wait")
 		}
 		box.untilEmpty()
@@ -545,8 +564,8 @@ func TestBreaker(t *testing.T) {
 		if d := time.Since(mended); d > maxBackOff+2*maxBreakerPause {
 			t.Errorf("delivered %v after the server was back", d)
 		}
-		if len(box.delivered) != calls {
-			t.Errorf("%d delivered", len(box.delivered))
+		if delivered, dead := box.ended(); delivered != calls || dead != 0 {
+			t.Errorf("%d delivered, %d dead", delivered, dead)
 		}
 		pass(2 * maxBackOff)
 		r.stop()
@@ -560,9 +579,6 @@ func TestBreaker(t *testing.T) {
 func TestDeadServersDoNotDelayOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := newMemory()
-		for i := range 10_000 {
-			box.add(cb(fmt.Sprintf("CA%d", i), 0, fmt.Sprintf("http://dead%d.example/", i%7)))
-		}
 		r := dispatch(t, box, ok)
 		r.dials = func(addr string) error {
 			if strings.HasPrefix(addr, "dead") {
@@ -570,6 +586,9 @@ func TestDeadServersDoNotDelayOthers(t *testing.T) {
 				return timeoutError{}
 			}
 			return nil
+		}
+		for i := range 10_000 {
+			box.add(cb(fmt.Sprintf("CA%d", i), 0, fmt.Sprintf("http://dead%d.example/", i%7)))
 		}
 		pass(time.Minute)
 		for i := range 20 {
@@ -579,7 +598,7 @@ func TestDeadServersDoNotDelayOthers(t *testing.T) {
 			live.DueAt = start
 			box.add(live)
 			r.Wake()
-			for !slices.Contains(box.delivered, "EV-"+id+"-0") {
+			for !box.has("EV-" + id + "-0") {
 				<-box.changed
 			}
 			if d := time.Since(start); d > time.Second {
@@ -621,10 +640,10 @@ func TestHopelessAndUnknown(t *testing.T) {
 		box := newMemory(cb("CA1", 0, "http://app.example/status#rp=never"), cb("CA2", 0, "http://%zz/"), nobody)
 		r := dispatch(t, box, ok)
 		pass(10 * time.Millisecond)
-		if len(box.dead) != 2 || box.left() != 1 || len(r.requests()) != 0 {
-			t.Errorf("dead: %v, %d left, %d requests", box.dead, box.left(), len(r.requests()))
+		if _, dead := box.ended(); dead != 2 || box.left() != 1 || len(r.requests()) != 0 {
+			t.Errorf("%d dead, %d left, %d requests", dead, box.left(), len(r.requests()))
 		}
-		if cb := box.pending["EV-CA3-0"]; cb.Attempts != 1 || !cb.DueAt.After(epoch) {
+		if cb := box.row("EV-CA3-0"); cb.Attempts != 1 || !cb.DueAt.After(epoch) {
 			t.Errorf("the callback of an unknown account: %+v", cb)
 		}
 		codes := strings.Fields(r.codes())

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -300,6 +301,54 @@ func TestConnectionsAreReused(t *testing.T) {
 			t.Fatal("a second connection was opened")
 		}
 	}
+}
+
+// TestServerThatDropsIdleConnections: its end of the second request's connection is gone.
+func TestServerThatDropsIdleConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan int)
+	go func() {
+		defer close(served)
+		for range 2 {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			r := bufio.NewReader(c)
+			for n := range 2 {
+				req, err := http.ReadRequest(r)
+				if err != nil {
+					break
+				}
+				_, _ = io.Copy(io.Discard, req.Body)
+				if n == 1 {
+					break // the second on a connection gets nothing
+				}
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				served <- 1
+			}
+			_ = c.Close()
+		}
+	}()
+	h := New(Config{})
+	c := h.Client(token)
+	for range 2 {
+		got := make(chan error)
+		go func() {
+			_, err := c.Fetch(t.Context(), Request{Method: "POST", URL: "http://" + l.Addr().String(), Params: call1})
+			got <- err
+		}()
+		<-served
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+	}
+	h.Close()
+	_ = l.Close()
+	<-served
 }
 
 func BenchmarkFetch(b *testing.B) {
