@@ -24,6 +24,7 @@ type freshTag struct{ sip.Header }
 func (e *Endpoint) mark(m sip.Message) {
 	req, ok := m.(*sip.Request)
 	if !ok {
+		e.markResponse(m.(*sip.Response))
 		return
 	}
 	if req.Method == sip.CANCEL {
@@ -41,6 +42,17 @@ func (e *Endpoint) mark(m sip.Message) {
 		if l, _ := e.lookup(dialogKey{string(*req.CallID()), tagOf(req.To().Params)}); l != nil {
 			l.mail.post(func() { l.onACK(req) }, maxInbox)
 		}
+	}
+}
+
+// markResponse hands a provisional response to an INVITE to its leg in the order of arrival. The transaction
+// layer starts a goroutine for each message, and of a 180 with a 200 right behind it the 200 mostly runs first.
+func (e *Endpoint) markResponse(res *sip.Response) {
+	if res.StatusCode <= 100 || res.StatusCode >= 200 || !validResponse(res) || res.CSeq().MethodName != sip.INVITE {
+		return
+	}
+	if l, _ := e.lookup(dialogKey{string(*res.CallID()), tagOf(res.From().Params)}); l != nil && !l.uas {
+		l.mail.post(func() { l.onEarly(res) }, maxInbox)
 	}
 }
 

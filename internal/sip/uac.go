@@ -170,7 +170,19 @@ func (l *Leg) attempt() {
 	l.out.req = req
 	l.publish()
 	l.log.Debug("sip: invite", "target", l.d.target.String(), "hop", l.hop.addr.String(), "transport", l.hop.transport)
-	l.send(req, func(res *sip.Response, err error) { l.onInviteResponse(req, res, err) })
+	l.send(req, func(res *sip.Response, err error) {
+		if err == nil && res.StatusCode > 100 && res.StatusCode < 200 {
+			return // onEarly has it
+		}
+		l.onInviteResponse(req, res, err)
+	})
+}
+
+// onEarly takes a provisional response of the present attempt (see markResponse).
+func (l *Leg) onEarly(res *sip.Response) {
+	if branch, _ := res.Via().Params.Get("branch"); branch == l.out.branch {
+		l.onInviteResponse(l.out.req, res, nil)
+	}
 }
 
 func (l *Leg) buildInvite(offer []byte) *sip.Request {
