@@ -239,19 +239,19 @@ func address(v string) (name string, uri sip.Uri, ok bool) {
 	return unquote(name), uri, err == nil
 }
 
-// unquote undoes the escapes of a display name, which the parser leaves in.
+// unquote undoes the escapes of a display name, which the parser leaves in, and drops control characters,
+// which may be escaped there.
 func unquote(s string) string {
-	if !strings.Contains(s, `\`) {
-		return strings.TrimSpace(s)
-	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+1 < len(s) {
 			i++
 		}
-		b.WriteByte(s[i])
+		if s[i] >= ' ' && s[i] != 0x7f {
+			b.WriteByte(s[i])
+		}
 	}
-	return strings.TrimSpace(b.String())
+	return strings.ToValidUTF8(strings.TrimSpace(b.String()), "\uFFFD")
 }
 
 // quote makes a display name safe inside the quotes sipgo puts around it.

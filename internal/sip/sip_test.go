@@ -123,6 +123,8 @@ type station struct {
 	calls chan incomingCall
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func (s *station) uri(user string) string { return "sip:" + user + "@" + s.Addr().String() }
 
 // start opens an endpoint on loopback in dev mode; edit may change its configuration.

@@ -37,11 +37,12 @@ func validate(req *sip.Request) *fault {
 		return bad(400, "Bad From")
 	case to == nil || to.Address.Scheme == "":
 		return bad(400, "Bad To")
-	case id == nil || strings.ContainsAny(string(*id), " \t<>\""):
+	case id == nil || strings.ContainsAny(string(*id), " \t") || hasControl(string(*id)):
 		return bad(400, "Bad Call-ID")
 	case cseq == nil:
 		return bad(400, "Bad CSeq")
-	case req.Method != methodCancel && cseq.MethodName != req.Method, req.Method == methodCancel && cseq.MethodName != sip.CANCEL:
+	case req.Method != methodCancel && !strings.EqualFold(string(cseq.MethodName), string(req.Method)), // the parser puts the one in capitals
+		req.Method == methodCancel && cseq.MethodName != sip.CANCEL:
 		return bad(400, "CSeq Method Does Not Match")
 	case tagOf(from.Params) == "":
 		return bad(400, "Missing From Tag")
@@ -50,9 +51,6 @@ func validate(req *sip.Request) *fault {
 		if len(req.GetHeaders(name)) > 1 {
 			return bad(400, "Repeated Header "+name)
 		}
-	}
-	if hasControl(from.DisplayName) || hasControl(to.DisplayName) {
-		return bad(400, "Control Character In Display Name")
 	}
 	if f := req.MaxForwards(); f != nil {
 		if f.Val() > 255 {
@@ -87,6 +85,9 @@ func validate(req *sip.Request) *fault {
 		if c := req.Contact(); c == nil || !isSIP(&c.Address) {
 			return bad(400, "Missing Contact")
 		}
+		if !acceptsSDP(req) {
+			return bad(406, "Not Acceptable")
+		}
 	}
 	if req.Method == sip.INVITE || req.Method == sip.UPDATE {
 		return validateBody(req)
@@ -107,6 +108,19 @@ func validateBody(req *sip.Request) *fault {
 		}
 	}
 	return nil
+}
+
+// acceptsSDP reports whether the peer can read our session description (RFC 3261 section 20.1).
+func acceptsSDP(req *sip.Request) bool {
+	types := listHeader(req, "Accept", "")
+	for _, t := range types {
+		t, _, _ = strings.Cut(t, ";")
+		switch strings.ToLower(strings.TrimSpace(t)) {
+		case "application/sdp", "application/*", "*/*":
+			return true
+		}
+	}
+	return len(types) == 0
 }
 
 // validResponse reports whether a response has what a leg reads from it.

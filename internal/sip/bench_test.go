@@ -1,0 +1,94 @@
+package sip
+
+import (
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/call"
+)
+
+// nullMedia costs nothing: the benchmark is of signalling alone.
+type nullMedia struct{}
+
+type nullStream struct{ sdp []byte }
+
+func (nullMedia) Open(netip.Addr, MediaSink) (MediaStream, error) {
+	return nullStream{testSDP(1)}, nil
+}
+func (s nullStream) Offer() []byte                   { return s.sdp }
+func (s nullStream) Answer([]byte) ([]byte, error)   { return s.sdp, nil }
+func (nullStream) Accept([]byte) error               { return nil }
+func (nullStream) Start()                            {}
+func (nullStream) Play(*audio.Clip) <-chan struct{}  { return nil }
+func (nullStream) PlayDigits(string) <-chan struct{} { return nil }
+func (nullStream) Flush()                            {}
+func (nullStream) Close()                            {}
+
+// BenchmarkCall is INVITE–200–ACK–BYE–200 between two endpoints of one process: both ends' cost in one figure.
+// The CPU metric is process time, 64 calls are under way at once.
+func BenchmarkCall(b *testing.B) {
+	quiet := func(c *Config) { c.Media, c.Log = nullMedia{}, discard() }
+	callee := start(b, func(c *Config) {
+		quiet(c)
+		c.OnInvite = func(l *Leg, _ call.InboundLeg) {
+			go func() {
+				_ = l.Answer()
+				for range l.Events() {
+				}
+			}()
+		}
+	})
+	caller := start(b, quiet)
+	spec := call.OutboundLeg{Target: callee.uri("+15551234567"), From: "+15557654321"}
+	slots := make(chan struct{}, 64)
+	var failed int
+	done, finished := make(chan bool), make(chan struct{})
+	go func() {
+		for range b.N {
+			if !<-done {
+				failed++
+			}
+			<-slots
+		}
+		close(finished)
+	}()
+	b.ReportAllocs()
+	b.ResetTimer()
+	cpu := cpuTime(b)
+	for range b.N {
+		slots <- struct{}{}
+		l, err := caller.NewLeg(spec)
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.Invite()
+		go func() {
+			answered := false
+			for ev := range l.Events() {
+				if _, ok := ev.(call.LegAnswered); ok {
+					answered = true
+					l.Hangup()
+				}
+			}
+			done <- answered
+		}()
+	}
+	<-finished
+	b.StopTimer()
+	b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N), "cpu-µs/call")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+	if failed > 0 {
+		b.Errorf("%d of %d calls failed", failed, b.N)
+	}
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
