@@ -179,7 +179,7 @@ func (s *Store) Call(ctx context.Context, accountSID, sid string) (*call.Call, e
 	err := s.queryRow(ctx, func(r scanner) (err error) {
 		c, err = scanCall(r)
 		return err
-	}, "SELECT "+callColumns+" FROM calls WHERE sid = ? AND account_sid = ?", sid, accountSID)
+	}, callSelect+"sid = ? AND account_sid = ?", sid, accountSID)
 	return c, err
 }
 
@@ -212,19 +212,24 @@ func (s *Store) DeleteCall(ctx context.Context, accountSID, sid string) error {
 	}})
 }
 
+const (
+	callSelect  = "SELECT " + callColumns + " FROM calls WHERE "
+	queuedCalls = "ended_at = 0 AND epoch = 0"
+	liveCalls   = "ended_at = 0 AND epoch <> 0 ORDER BY seq"
+)
+
 // Queued lists the calls that wait for a dialling slot and belong to nobody, first in first out; with
 // an empty key those of all queues.
 func (s *Store) Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error) {
-	const where = "SELECT " + callColumns + " FROM calls WHERE ended_at = 0 AND epoch = 0"
 	if queueKey == "" {
-		return s.calls(ctx, where+" ORDER BY seq LIMIT ?", limit)
+		return s.calls(ctx, callSelect+queuedCalls+" ORDER BY seq LIMIT ?", limit)
 	}
-	return s.calls(ctx, where+" AND queue_key = ? ORDER BY seq LIMIT ?", queueKey, limit)
+	return s.calls(ctx, callSelect+queuedCalls+" AND queue_key = ? ORDER BY seq LIMIT ?", queueKey, limit)
 }
 
 // Live lists the calls that have not ended and that some node took or took in: all but Queued's.
 func (s *Store) Live(ctx context.Context) ([]*call.Call, error) {
-	return s.calls(ctx, "SELECT "+callColumns+" FROM calls WHERE ended_at = 0 AND epoch <> 0 ORDER BY seq")
+	return s.calls(ctx, callSelect+liveCalls)
 }
 
 func (s *Store) calls(ctx context.Context, query string, args ...any) ([]*call.Call, error) {

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +28,7 @@ type dialect struct {
 	begin   string
 	numeric bool          // placeholders are $1 $2 …
 	timeout time.Duration // of one batch; 0 none
+	readers int           // connections of the pool for reading
 	// jobFault reports whether an error is of the statement's own making (a constraint, a value the
 	// database refuses) and not the database's state. unique: a row that exists already.
 	jobFault func(error) bool
@@ -40,8 +40,9 @@ type dialect struct {
 // sqlite runs its statements without deadline: the driver would start a goroutine per statement to
 // watch a context, and a local file answers anyway.
 var sqlite = &dialect{
-	goose: goose.DialectSQLite3,
-	begin: "BEGIN IMMEDIATE",
+	goose:   goose.DialectSQLite3,
+	begin:   "BEGIN IMMEDIATE",
+	readers: 4, // more than cores do not help: its reads do not wait
 	jobFault: func(err error) bool {
 		switch sqliteCode(err) & 0xff {
 		case sqlitelib.SQLITE_CONSTRAINT, sqlitelib.SQLITE_MISMATCH, sqlitelib.SQLITE_TOOBIG, sqlitelib.SQLITE_RANGE:
@@ -72,6 +73,7 @@ var postgres = &dialect{
 	begin:   "BEGIN",
 	numeric: true,
 	timeout: 10 * time.Second,
+	readers: 16,
 	jobFault: func(err error) bool {
 		switch c := postgresCode(err); {
 		case len(c) != 5:
@@ -158,7 +160,7 @@ func openSQLite(ctx context.Context, cfg Config) (write, read *sql.DB, held *os.
 	if read, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)"); err != nil {
 		return write, nil, held, fmt.Errorf("store: open the database: %w", err)
 	}
-	limitPool(read, max(4, runtime.GOMAXPROCS(0)))
+	limitPool(read, sqlite.readers)
 	return write, read, held, nil
 }
 
@@ -176,7 +178,7 @@ func openPostgres(ctx context.Context, cfg Config) (write, read *sql.DB, err err
 	}
 	write, read = stdlib.OpenDB(*pc), stdlib.OpenDB(*pc)
 	limitPool(write, 2) // the migrations' lock holds one while they run in the other
-	limitPool(read, 4*max(2, runtime.GOMAXPROCS(0)))
+	limitPool(read, postgres.readers)
 
 	var version int
 	var durable string

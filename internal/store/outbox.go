@@ -16,6 +16,14 @@ import (
 const outboxColumns = "id, call_sid, account_sid, seq, method, url, params, created_at, attempts, due_at, last_error, " +
 	"state, delivered_at"
 
+const (
+	dueCallbacks = "SELECT " + outboxColumns + " FROM outbox WHERE state = 'pending' AND call_sid IN (" +
+		"SELECT call_sid FROM outbox WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, created_at LIMIT ?) " +
+		"ORDER BY call_sid, seq, created_at, id"
+	deadCallbacks = "SELECT " + outboxColumns + " FROM outbox WHERE state = 'dead' AND account_sid = ? " +
+		"ORDER BY created_at DESC, id DESC LIMIT ?"
+)
+
 func callbackRow(cb *call.Callback) rowOf {
 	due := cb.DueAt
 	if due.IsZero() {
@@ -45,10 +53,7 @@ func scanCallback(r scanner) (cb call.Callback, err error) {
 // it at the same URL: a row with DueAt after now waits for its retry, and the rows behind it wait too, as
 // long as the caller wants. limit counts due rows; the call that waited longest comes first.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]call.Callback, error) {
-	const query = "SELECT " + outboxColumns + " FROM outbox WHERE state = 'pending' AND call_sid IN (" +
-		"SELECT call_sid FROM outbox WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, created_at LIMIT ?) " +
-		"ORDER BY call_sid, seq, created_at, id"
-	list, err := s.callbacks(ctx, query, micros(now), limit)
+	list, err := s.callbacks(ctx, dueCallbacks, micros(now), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +77,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]call.Callb
 
 // DeadLetters lists the callbacks of an account that were given up, newest first.
 func (s *Store) DeadLetters(ctx context.Context, accountSID string, limit int) ([]call.Callback, error) {
-	return s.callbacks(ctx, "SELECT "+outboxColumns+" FROM outbox WHERE state = 'dead' AND account_sid = ? "+
-		"ORDER BY created_at DESC, id LIMIT ?", accountSID, limit)
+	return s.callbacks(ctx, deadCallbacks, accountSID, limit)
 }
 
 func (s *Store) callbacks(ctx context.Context, query string, args ...any) ([]call.Callback, error) {

@@ -189,11 +189,13 @@ func (s *Store) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 
 // query runs a static query and hands each row to scan.
 func (s *Store) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
-	st, err := s.stmt(ctx, query)
-	if err != nil {
-		return readError(ctx, err)
-	}
-	rows, err := st.QueryContext(ctx, args...)
+	rows, err := s.retry(ctx, func() (*sql.Rows, error) {
+		st, err := s.stmt(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		return st.QueryContext(ctx, args...)
+	})
 	if err != nil {
 		return readError(ctx, err)
 	}
@@ -202,14 +204,30 @@ func (s *Store) query(ctx context.Context, scan func(scanner) error, query strin
 
 // queryRow is query for one row; call.ErrNotFound when there is none.
 func (s *Store) queryRow(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
-	st, err := s.stmt(ctx, query)
-	if err != nil {
-		return readError(ctx, err)
+	found := false
+	err := s.query(ctx, func(r scanner) error {
+		found = true
+		return scan(r)
+	}, query, args...)
+	if err == nil && !found {
+		err = call.ErrNotFound
 	}
-	return readError(ctx, scan(st.QueryRowContext(ctx, args...)))
+	return err
 }
 
-// scanner is a row of *sql.Rows or *sql.Row.
+// retry runs a query a second time when its connection turns out to be dead: after a restart of the
+// database all that idle in the pool are.
+func (s *Store) retry(ctx context.Context, run func() (*sql.Rows, error)) (*sql.Rows, error) {
+	rows, err := run()
+	if err != nil && ctx.Err() == nil && s.d.lost(err) {
+		s.reader.SetMaxIdleConns(0) // drops them
+		s.reader.SetMaxIdleConns(s.d.readers)
+		rows, err = run()
+	}
+	return rows, err
+}
+
+// scanner is the present row of *sql.Rows.
 type scanner interface{ Scan(dest ...any) error }
 
 func scanAll(rows *sql.Rows, scan func(scanner) error) error {
@@ -222,14 +240,12 @@ func scanAll(rows *sql.Rows, scan func(scanner) error) error {
 	return rows.Err()
 }
 
-// readError maps an error of a query: no row is call.ErrNotFound, everything but the caller's own
-// cancellation means that the database cannot be read.
+// readError maps an error of a query: everything but the caller's own cancellation means that the
+// database cannot be read.
 func readError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, sql.ErrNoRows):
-		return call.ErrNotFound
 	case ctx.Err() != nil:
 		return fmt.Errorf("store: read: %w", context.Cause(ctx))
 	}

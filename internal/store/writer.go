@@ -141,30 +141,25 @@ func (w *writer) loop() {
 	defer close(w.gone)
 	defer func() { w.drop() }()
 	for {
-		var jobs []*job
 		select {
 		case j := <-w.liveLane:
-			jobs = append(jobs, j)
+			w.commit(w.collect(j, nil))
 		case j := <-w.apiLane:
-			jobs = append(jobs, j)
+			w.commit(w.collect(nil, j))
 		case <-w.quit:
-			for {
-				if jobs = w.collect(nil); len(jobs) == 0 {
-					return
-				}
+			for jobs := w.collect(nil, nil); len(jobs) > 0; jobs = w.collect(nil, nil) {
 				w.commit(jobs)
 			}
+			return
 		}
-		w.commit(w.collect(jobs))
 	}
 }
 
-// collect adds what waits in the lanes to jobs, live writes first, and drops what was given up.
-func (w *writer) collect(jobs []*job) []*job {
-	first := jobs
-	jobs = make([]*job, 0, 16)
+// collect makes a batch of what waits in the lanes behind the first job of either: live writes first.
+func (w *writer) collect(live, api *job) []*job {
+	jobs := make([]*job, 0, 16)
 	take := func(j *job) {
-		if j.state.CompareAndSwap(jobWaiting, jobTaken) {
+		if j != nil && j.state.CompareAndSwap(jobWaiting, jobTaken) { // else it was given up
 			jobs = append(jobs, j)
 		}
 	}
@@ -178,10 +173,9 @@ func (w *writer) collect(jobs []*job) []*job {
 			}
 		}
 	}
+	take(live)
 	drain(w.liveLane, maxLive)
-	for _, j := range first {
-		take(j)
-	}
+	take(api)
 	drain(w.apiLane, maxAPI)
 	return jobs
 }

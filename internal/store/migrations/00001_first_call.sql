@@ -52,12 +52,13 @@ CREATE TABLE calls (
     owner          TEXT NOT NULL,
     epoch          BIGINT NOT NULL -- 0: no node runs it
 );
--- Lists are newest first: every filter that selects has an index in that order or over its range.
+-- Lists are newest first. What selects by equality is indexed in that order; a range of start or end times
+-- has an index of its own.
 CREATE INDEX calls_list ON calls (account_sid, date_created, seq);
 CREATE INDEX calls_to ON calls (account_sid, to_addr, date_created, seq);
 CREATE INDEX calls_from ON calls (account_sid, from_addr, date_created, seq);
-CREATE INDEX calls_parent ON calls (parent_sid) WHERE parent_sid <> '';
-CREATE INDEX calls_status ON calls (account_sid, status, date_created, seq) WHERE ended_at > 0;
+CREATE INDEX calls_status ON calls (account_sid, status, date_created, seq);
+CREATE INDEX calls_parent ON calls (account_sid, parent_sid, date_created, seq) WHERE parent_sid <> '';
 CREATE INDEX calls_start ON calls (account_sid, start_time) WHERE start_time > 0;
 CREATE INDEX calls_end ON calls (account_sid, ended_at) WHERE ended_at > 0;
 CREATE INDEX calls_live ON calls (seq) WHERE ended_at = 0;
@@ -91,7 +92,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_call ON outbox (call_sid, seq);
 CREATE INDEX outbox_due ON outbox (due_at, created_at, call_sid) WHERE state = 'pending';
-CREATE INDEX outbox_dead ON outbox (account_sid, created_at) WHERE state = 'dead';
+CREATE INDEX outbox_dead ON outbox (account_sid, created_at, id) WHERE state = 'dead';
 
 CREATE TABLE notifications (
     sid              TEXT NOT NULL PRIMARY KEY,
@@ -107,8 +108,8 @@ CREATE TABLE notifications (
     response_headers TEXT NOT NULL,
     response_body    TEXT NOT NULL
 );
-CREATE INDEX notifications_call ON notifications (call_sid, time);
-CREATE INDEX notifications_account ON notifications (account_sid, time);
+CREATE INDEX notifications_call ON notifications (account_sid, call_sid, time, sid);
+CREATE INDEX notifications_account ON notifications (account_sid, time, sid);
 
 CREATE TABLE numbers (
     sid              TEXT NOT NULL PRIMARY KEY,
