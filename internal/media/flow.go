@@ -49,7 +49,8 @@ type flow struct {
 	started   bool
 
 	play    playout
-	talking bool // the packet before this frame was sent, so no marker bit
+	frame   int64 // the worker's number of the last one
+	talking bool  // that was sent, so no marker bit on the next
 	ssrc    uint32
 	seq     uint16
 	tsBase  uint32
@@ -140,6 +141,7 @@ func (f *flow) packet(w *worker, p *packet) {
 		if f.listen != nil {
 			f.listen(h, kind, payload)
 		}
+	case unknown: // comfort noise, or a codec that nobody agreed on: a sign of life
 	}
 }
 
@@ -184,6 +186,8 @@ func (f *flow) report(w *worker, p *packet) {
 func (f *flow) transmit(w *worker, n int64) {
 	f.readMail()
 	f.ticks++
+	f.talking = f.talking && n == f.frame+1
+	f.frame = n
 	if !f.started || !f.described {
 		return
 	}

@@ -53,6 +53,10 @@ const (
 	defaultPortMax = 32767
 )
 
+// roomyWorker is how many streams a worker takes before the next one gets any: 20 a slot, which it
+// moves in about 0.1 ms.
+const roomyWorker = 400
+
 var errClosed = errors.New("media: engine closed")
 
 // withDefaults fills in what c leaves open and checks the rest.
@@ -160,7 +164,7 @@ func (e *Engine) Open(peer netip.Addr, sink Sink) (*Stream, error) {
 		return nil, err
 	}
 	s := &Stream{
-		engine: e, worker: e.idlest(), pair: pair,
+		engine: e, worker: e.place(), pair: pair,
 		mail: make(chan command, mailboxSize), done: make(chan struct{}),
 		negotiation: newNegotiation(advertise, pair.rtp),
 	}
@@ -185,11 +189,16 @@ func (e *Engine) Open(peer netip.Addr, sink Sink) (*Stream, error) {
 	return s, nil
 }
 
-// idlest is the worker with the fewest streams; a momentary count is good enough.
-func (e *Engine) idlest() *worker {
+// place chooses a new stream's worker by momentary counts, which are good enough: the first that has
+// room, since each one that ticks costs about 2 % of a core by itself, and the emptiest when none has.
+func (e *Engine) place() *worker {
 	best := e.workers[0]
-	for _, w := range e.workers[1:] {
-		if w.count.streams.Load() < best.count.streams.Load() {
+	for _, w := range e.workers {
+		n := w.count.streams.Load()
+		if n < roomyWorker {
+			return w
+		}
+		if n < best.count.streams.Load() {
 			best = w
 		}
 	}

@@ -15,6 +15,9 @@ import (
 // waitingDatagrams bounds what a portable socket keeps for its worker; more are dropped, as a kernel would.
 const waitingDatagrams = 32
 
+// maxFailures in a row end a socket's reader: it would only spin.
+const maxFailures = 1000
+
 // portableSocket is a net.UDPConn with a reader goroutine, for systems other than Linux.
 type portableSocket struct {
 	conn    *net.UDPConn
@@ -44,7 +47,7 @@ func portableOpener(c clock.Clock) opener {
 
 func (s *portableSocket) read() {
 	buf := make([]byte, maxDatagram+1)
-	for {
+	for failures := 0; failures < maxFailures; failures++ {
 		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
 		switch {
 		case errors.Is(err, net.ErrClosed):
@@ -52,7 +55,8 @@ func (s *portableSocket) read() {
 		case err != nil: // Windows reports an earlier datagram's ICMP error here
 			s.refused.Store(true)
 			continue
-		case n > maxDatagram:
+		}
+		if failures = 0; n > maxDatagram {
 			continue
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())

@@ -116,6 +116,15 @@ func TestWorkerLeavesOutFramesAfterALongStop(t *testing.T) {
 	if d := last.timestamp - first.timestamp; d < 3600*8000 || d > 3600*8000+480 || last.seq-first.seq > 4 {
 		t.Errorf("last %+v, first %+v", last, first)
 	}
+	markers := 0
+	for _, h := range wires[0].sent {
+		if h.marker {
+			markers++
+		}
+	}
+	if markers != 2 {
+		t.Errorf("%d markers, want one at the start and one after the stop", markers)
+	}
 }
 
 func TestStreamsAreSpreadOverTheSlots(t *testing.T) {
@@ -139,6 +148,13 @@ func TestStreamsAreSpreadOverTheSlots(t *testing.T) {
 	}
 }
 
+func closed(t *testing.T, w waiter) {
+	t.Helper()
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWaitersWaitAndWake(t *testing.T) {
 	system, err := newWaiter(clock.System)
 	if err != nil {
@@ -146,7 +162,7 @@ func TestWaitersWaitAndWake(t *testing.T) {
 	}
 	for name, w := range map[string]waiter{"system": system, "clock": newClockWaiter(clock.System)} {
 		t.Run(name, func(t *testing.T) {
-			defer w.close()
+			defer closed(t, w)
 			for range 5 {
 				until := clock.System.Now().Add(3 * time.Millisecond)
 				w.wait(until)
@@ -174,7 +190,7 @@ func TestWakesAreNotLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.close()
+	defer closed(t, w)
 	asked, done := make(chan int, 1), make(chan int)
 	go func() {
 		defer close(done)
