@@ -39,10 +39,14 @@ type Endpoint struct {
 	ended    map[dialogKey]bool         // legs over for less than 64*T1: their late BYEs are answered
 	incoming map[inviteKey]inviteRecord // initial INVITEs received: CANCEL, merged requests, late retransmissions
 	callIDs  map[string]int             // live and just ended dialogs; a packet that names one may enter
+	orphans  map[dialogKey]orphan       // cancelled INVITEs of an earlier process
 	hairpins map[string]bool            // Call-IDs of live calls to our own numbers
 	live     int                        // legs that count against MaxLegs
 	idle     chan struct{}              // closed when closing and no leg is left
 }
+
+// readBuffer is the socket buffer asked for: some thousand datagrams, a burst of calls at a busy moment.
+const readBuffer = 4 << 20
 
 // bind is one listening address.
 type bind struct {
@@ -73,6 +77,7 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		incoming: make(map[inviteKey]inviteRecord),
 		callIDs:  make(map[string]int),
 		hairpins: make(map[string]bool),
+		orphans:  make(map[dialogKey]orphan),
 		idle:     make(chan struct{}),
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
@@ -134,6 +139,9 @@ func (e *Endpoint) bind(ctx context.Context, addr string) (serve func(context.Co
 		if port != "0" || try == 20 {
 			return nil, fmt.Errorf("sip: listen on %s (is another SIP program running?): %w", addr, err)
 		}
+	}
+	if u, ok := pc.(*net.UDPConn); ok {
+		_ = u.SetReadBuffer(readBuffer) // a smaller one drops bursts, nothing worse
 	}
 	local := netip.MustParseAddrPort(pc.LocalAddr().String())
 	e.binds = append(e.binds, bind{addr: local, key: sip.Addr{IP: local.Addr().AsSlice(), Port: int(local.Port())}})
@@ -318,10 +326,14 @@ func (e *Endpoint) remove(l *Leg) {
 		if in != nil {
 			delete(e.incoming, *in)
 		}
-		if e.callIDs[callID]--; e.callIDs[callID] <= 0 {
-			delete(e.callIDs, callID)
-		}
+		e.forgetLocked(callID)
 	})
+}
+
+func (e *Endpoint) forgetLocked(callID string) {
+	if e.callIDs[callID]--; e.callIDs[callID] <= 0 {
+		delete(e.callIDs, callID)
+	}
 }
 
 // lookup finds the leg of an in-dialog request; justEnded when it is over for a short while.

@@ -76,7 +76,8 @@ type Leg struct {
 	out      out // the INVITE we sent
 	in       in  // the INVITE we received
 	ses      session
-	acks     map[uint32]*unacked // our 2xx to an INVITE or re-INVITE that wait for an ACK, by CSeq
+	acks     map[uint32]*unacked // our 2xx that wait for an ACK, by the CSeq of the INVITE
+	lastACK  *pendingACK         // of our last INVITE
 	auth     *credentials
 	held     []heldRequest
 	inviting bool // a re-INVITE or UPDATE of ours is pending
@@ -181,6 +182,9 @@ func (s sink) Digit(key byte) { s.l.mail.post(func() { s.l.digit(key) }, maxInbo
 
 func (s sink) Timeout() {
 	s.l.mail.post(func() {
+		if s.l.state != accepted && s.l.state != confirmed {
+			return // a phone that rings may be silent
+		}
 		s.l.end(call.Cause{SIPCode: 200, Reason: "rtp timeout", Code: 32014, Local: true})
 	}, 0)
 }

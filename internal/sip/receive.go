@@ -189,12 +189,26 @@ func (e *Endpoint) onInDialog(req *sip.Request, tx *sip.ServerTx) {
 	}
 }
 
-// onStrayResponse gets responses that match no transaction: a 2xx after its transaction's end.
+// onStrayResponse gets responses that match no transaction: a 2xx after its transaction's end, or the
+// answer to an INVITE of an earlier process.
 func (e *Endpoint) onStrayResponse(res *sip.Response) {
-	if !validResponse(res) || !res.IsSuccess() || res.CSeq().MethodName != sip.INVITE {
+	if !validResponse(res) || res.StatusCode < 200 || res.CSeq().MethodName != sip.INVITE {
 		return
 	}
-	if l, _ := e.lookup(dialogKey{string(*res.CallID()), tagOf(res.From().Params)}); l != nil {
+	key := dialogKey{string(*res.CallID()), tagOf(res.From().Params)}
+	e.mu.Lock()
+	l, o, orphaned := e.legs[key], e.orphans[key], false
+	if _, orphaned = e.orphans[key]; orphaned && !e.closing {
+		e.work.Add(1)
+	}
+	closing := e.closing
+	e.mu.Unlock()
+	switch {
+	case closing:
+	case orphaned:
+		defer e.work.Done()
+		o.bury(e, res)
+	case l != nil && res.IsSuccess():
 		l.mail.post(func() { l.onLate2xx(res) }, maxInbox)
 	}
 }

@@ -126,7 +126,7 @@ func (l *Leg) refresh() {
 	}, func(res *sip.Response, err error) {
 		if done { // the 2xx again
 			if res != nil && res.IsSuccess() {
-				l.onLate2xx2(res)
+				l.ackAgain(res)
 			}
 			return
 		}
@@ -152,7 +152,7 @@ func (l *Leg) refreshed(method sip.RequestMethod, res *sip.Response, err error) 
 			l.aim(res)
 		}
 		if method == sip.INVITE {
-			l.sendACK(l.ack(res.CSeq().SeqNo, nil))
+			l.sendACK(l.ack(res.CSeq().SeqNo))
 			if sdp, ok := sdpOf(res); ok {
 				if err := l.media.Accept(sdp); err != nil {
 					l.log.Warn("sip: answer to our refresh refused", "error", err)
@@ -172,13 +172,6 @@ func (l *Leg) refreshed(method sip.RequestMethod, res *sip.Response, err error) 
 		}
 	case code == 481 || code == 408:
 		l.end(call.Cause{SIPCode: 200, Reason: "session refresh refused: " + res.Reason, Local: true})
-	}
-}
-
-// onLate2xx2 acknowledges the 2xx of a re-INVITE again.
-func (l *Leg) onLate2xx2(res *sip.Response) {
-	if u := l.acks[res.CSeq().SeqNo]; u != nil && u.ack != nil {
-		l.sendACK(u.ack)
 	}
 }
 

@@ -76,7 +76,7 @@ func (l *Leg) send(req *sip.Request, on func(*sip.Response, error)) {
 func (l *Leg) late(req *sip.Request, res *sip.Response) {
 	<-l.gone // the dialog no longer changes
 	if tagOf(res.To().Params) != l.d.remoteTag || !l.out.answered {
-		l.e.refuseFork(req, l.d, res)
+		l.e.refuseFork(req.Transport(), l.d, res)
 	}
 }
 
@@ -155,23 +155,23 @@ func (l *Leg) whenHop(f func()) {
 	l.hopQueue = append(l.hopQueue, f)
 }
 
-// ack prepares the ACK of our INVITE with that CSeq; it is kept for retransmissions of the 2xx.
-func (l *Leg) ack(cseq uint32, sdp []byte) *pendingACK {
-	a := &pendingACK{cseq: cseq, branch: newBranch(), sdp: sdp}
-	for old, u := range l.acks { // one INVITE of ours at a time: the last one's is enough
-		if u.ack != nil {
-			delete(l.acks, old)
-		}
+// ack prepares the ACK of our INVITE with that CSeq; the last one is kept for retransmissions of the 2xx.
+func (l *Leg) ack(cseq uint32) *pendingACK {
+	l.lastACK = &pendingACK{cseq: cseq, branch: newBranch()}
+	return l.lastACK
+}
+
+// ackAgain acknowledges a 2xx that came again.
+func (l *Leg) ackAgain(res *sip.Response) {
+	if a := l.lastACK; a != nil && a.cseq == res.CSeq().SeqNo {
+		l.sendACK(a)
 	}
-	l.acks[cseq] = &unacked{ack: a}
-	return a
 }
 
 // pendingACK is the ACK of a 2xx we got.
 type pendingACK struct {
 	cseq   uint32
 	branch string
-	sdp    []byte
 	req    *sip.Request
 }
 
@@ -184,11 +184,7 @@ func (l *Leg) sendACK(a *pendingACK) {
 					a.req.AppendHeader(sip.HeaderClone(h))
 				}
 			}
-			if a.sdp != nil {
-				setSDP(a.req, a.sdp)
-			} else {
-				a.req.SetBody(nil)
-			}
+			a.req.SetBody(nil)
 		}
 		if l.hop.transport == "UDP" {
 			_ = l.e.tp.WriteMsg(a.req) // lost: the peer sends its 2xx again

@@ -324,10 +324,13 @@ func (l *Leg) on2xx(res *sip.Response) {
 		return
 	}
 	l.out.answered = true
+	if tagOf(res.To().Params) != l.d.remoteTag {
+		l.d.remoteSeen = false // what came was of another fork
+	}
 	l.d.establish(res)
 	l.aim(res)
 	l.auth.keep(l.hop.addr == l.out.origin)
-	ack := l.ack(l.d.cseq, nil)
+	ack := l.ack(l.d.cseq)
 	if l.hangup || l.state == canceling { // our CANCEL crossed the answer
 		l.cause = l.canceledCause(487)
 		l.cancelTimer("cancel")
@@ -364,22 +367,21 @@ func (l *Leg) onLate2xx(res *sip.Response) {
 		return
 	}
 	if tagOf(res.To().Params) != l.d.remoteTag {
-		l.e.work.Go(func() { l.e.refuseFork(l.out.req, l.d, res) })
+		transport, d := l.out.req.Transport(), l.d
+		l.e.work.Go(func() { l.e.refuseFork(transport, d, res) })
 		return
 	}
-	if u := l.acks[res.CSeq().SeqNo]; u != nil && u.ack != nil {
-		l.sendACK(u.ack)
-	}
+	l.ackAgain(res)
 }
 
 // refuseFork ends the dialog of another branch's answer.
-func (e *Endpoint) refuseFork(invite *sip.Request, d dialog, res *sip.Response) {
+func (e *Endpoint) refuseFork(transport string, d dialog, res *sip.Response) {
 	d.cseq = res.CSeq().SeqNo
 	d.establish(res)
 	ctx, cancel := context.WithTimeout(e.ctx, resolveTimeout)
 	defer cancel()
 	next := d.nextURI()
-	c, err := e.resolveURI(ctx, &next, strings.ToLower(invite.Transport()))
+	c, err := e.resolveURI(ctx, &next, strings.ToLower(transport))
 	if err != nil {
 		return
 	}

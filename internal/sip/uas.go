@@ -29,10 +29,8 @@ type in struct {
 	answered bool
 }
 
-// unacked is a response of ours that is sent again until the peer acknowledges it, or (with ack) the ACK
-// of an INVITE of ours that is sent again when the 2xx comes again.
+// unacked is a response of ours that is sent again until the peer acknowledges it.
 type unacked struct {
-	ack      *pendingACK
 	interval time.Duration
 	started  time.Time
 	late     bool // the ACK carries the answer
@@ -324,7 +322,7 @@ func ackTimer(cseq uint32) string { return "ack" + strconv.FormatUint(uint64(cse
 func (l *Leg) onACK(req *sip.Request) {
 	cseq := req.CSeq().SeqNo
 	u := l.acks[cseq]
-	if u == nil || u.ack != nil || tagOf(req.From().Params) != l.d.remoteTag {
+	if u == nil || tagOf(req.From().Params) != l.d.remoteTag {
 		return
 	}
 	delete(l.acks, cseq)
