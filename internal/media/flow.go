@@ -168,9 +168,11 @@ func (f *flow) locked() {
 	}
 }
 
-// report takes a datagram of RTCP. It must come from the host that RTP comes from; ports of RTCP vary.
+// report takes a datagram of RTCP. It must come from the host that RTP comes from, or the one that SDP
+// named for it; its ports vary.
 func (f *flow) report(w *worker, p *packet) {
-	if !f.described || p.from.Addr() != f.source.host() {
+	from := p.from.Addr()
+	if !f.described || (from != f.source.host() && from != f.setup.rtcp.Addr()) {
 		f.foreign++
 		w.count.foreign.Add(1)
 		return
