@@ -99,3 +99,35 @@ func BenchmarkGet(b *testing.B) {
 		_, _ = s.Call(b.Context(), account, sid.Load().(string))
 	})
 }
+
+// BenchmarkDue reads an outbox with one pending callback among 100,000 delivered ones.
+func BenchmarkDue(b *testing.B) {
+	for _, k := range []backend{onSQLite, onPostgres} {
+		b.Run(k.name, func(b *testing.B) {
+			s := open(b, k.address(b))
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for range 100_000 / callers / 25 {
+						c := newCall(morning)
+						var ch call.Change
+						for i := range 25 {
+							ch.Callbacks = append(ch.Callbacks, changeOf(c, i, "x", "https://app.example/status").Callbacks...)
+						}
+						must(b, s.CreateCall(b.Context(), c, ch))
+						for _, cb := range ch.Callbacks {
+							must(b, s.Delivered(b.Context(), cb.ID))
+						}
+					}
+				})
+			}
+			wg.Wait()
+			createFull(b, s, morning)
+			for b.Loop() {
+				if list, err := s.Due(b.Context(), morning, 1000); err != nil || len(list) != 1 {
+					b.Fatal(list, err)
+				}
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -154,14 +155,17 @@ func testNotifications(t *testing.T, b backend) {
 			t.Errorf("%d of %s %s: %s, want %s", test.limit, test.account, test.call, got, test.want)
 		}
 	}
-	list, err := s.Notifications(t.Context(), account, "", 1)
+	got, err := s.Notification(t.Context(), account, "NO3")
 	must(t, err)
 	want := call.Notification{
 		SID: "NO3", CallSID: "CA1", AccountSID: account, Code: 11203, Level: 1, Message: "it\ufffd broke",
 		Time: morning.Add(3 * time.Hour), RequestMethod: "POST", RequestURL: "https://app.example/", RequestParams: "a=b",
 		ResponseHeaders: "A: b", ResponseBody: "<x\ufffd/>",
 	}
-	if list[0] != want {
-		t.Errorf("read %+v\nwant %+v", list[0], want)
+	if got != want {
+		t.Errorf("read %+v\nwant %+v", got, want)
+	}
+	if err := second(s.Notification(t.Context(), other, "NO3")); !errors.Is(err, call.ErrNotFound) {
+		t.Errorf("of another account: %v", err)
 	}
 }

@@ -13,9 +13,9 @@ import (
 )
 
 // callback is one of a call, named by its ID.
-func callback(id string, c *call.Call, seq int, url_ string, at time.Time) call.Callback {
+func callback(id string, c *call.Call, seq int, target string, at time.Time) call.Callback {
 	return call.Callback{
-		ID: id, CallSID: c.SID, AccountSID: account, Seq: seq, Method: "POST", URL: url_,
+		ID: id, CallSID: c.SID, AccountSID: account, Seq: seq, Method: "POST", URL: target,
 		Params: url.Values{"A": {"1", "2"}, "B c": {"&="}}, CreatedAt: at,
 	}
 }

@@ -59,6 +59,15 @@ func (s *Store) AddNotification(ctx context.Context, n call.Notification) error 
 	return s.w.live(ctx, &job{rows: []rowOf{notificationRow(&n)}})
 }
 
+// Notification is the notification sid of an account.
+func (s *Store) Notification(ctx context.Context, accountSID, sid string) (n call.Notification, err error) {
+	err = s.queryRow(ctx, func(r scanner) (err error) {
+		n, err = scanNotification(r)
+		return err
+	}, "SELECT "+notificationColumns+" FROM notifications WHERE sid = ? AND account_sid = ?", sid, accountSID)
+	return n, err
+}
+
 // Notifications lists the notifications of a call, or with an empty callSID of all calls of the account,
 // newest first.
 func (s *Store) Notifications(ctx context.Context, accountSID, callSID string, limit int) ([]call.Notification, error) {
@@ -75,13 +84,4 @@ func (s *Store) Notifications(ctx context.Context, accountSID, callSID string, l
 		return err
 	}, query+" ORDER BY time DESC, sid DESC LIMIT ?", append(args, limit)...)
 	return list, err
-}
-
-// Notification finds one notification of an account, else call.ErrNotFound.
-func (s *Store) Notification(ctx context.Context, accountSID, sid string) (n call.Notification, err error) {
-	err = s.queryRow(ctx, func(r scanner) (err error) {
-		n, err = scanNotification(r)
-		return err
-	}, "SELECT "+notificationColumns+" FROM notifications WHERE sid = ? AND account_sid = ?", sid, accountSID)
-	return n, err
 }

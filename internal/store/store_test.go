@@ -154,14 +154,14 @@ func newCall(at time.Time) *call.Call {
 }
 
 // changeOf is a change with one event and, with a URL, one callback.
-func changeOf(c *call.Call, seq int, name, url_ string) call.Change {
+func changeOf(c *call.Call, seq int, name, target string) call.Change {
 	ch := call.Change{Events: []call.Event{{
 		ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID, Seq: seq, Name: name, Time: c.DateUpdated,
 		Data: []byte(`{"id":"` + c.SID + `","status":"` + name + `","from":"+15005550006","to":"+15005551001"}`),
 	}}}
-	if url_ != "" {
+	if target != "" {
 		ch.Callbacks = []call.Callback{{
-			ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID, Seq: seq, Method: "POST", URL: url_,
+			ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID, Seq: seq, Method: "POST", URL: target,
 			Params: url.Values{
 				"CallSid": {c.SID}, "AccountSid": {c.AccountSID}, "CallStatus": {name}, "From": {c.From}, "To": {c.To},
 				"Direction": {"outbound-api"}, "ApiVersion": {"2010-04-01"}, "Timestamp": {"Fri, 01 May 2026 08:00:00 +0000"},
