@@ -56,7 +56,7 @@ type batch struct {
 
 // exec runs a statement and returns the number of rows it touched.
 func (b *batch) exec(query string, args ...any) (int64, error) {
-	st, err := b.conn.stmt(b.ctx, query)
+	st, err := b.conn.stmt(b.ctx, query) //nolint:sqlclosecheck // closed with its connection
 	if err != nil {
 		return 0, err
 	}
@@ -78,7 +78,7 @@ func (b *batch) guarded(refusal error, query string, args ...any) error {
 
 // scan runs a query that returns rows of one column.
 func (b *batch) scan(each func(string), query string, args ...any) error {
-	st, err := b.conn.stmt(b.ctx, query)
+	st, err := b.conn.stmt(b.ctx, query) //nolint:sqlclosecheck // closed with its connection
 	if err != nil {
 		return err
 	}

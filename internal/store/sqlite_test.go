@@ -172,12 +172,12 @@ func fillDisk(dir string) error {
 		}
 	}
 	if !errors.Is(err, call.ErrUnavailable) {
-		return fmt.Errorf("a full disk after %d calls: %v, want unavailable", len(made), err)
+		return fmt.Errorf("a full disk after %d calls: %w, want unavailable", len(made), err)
 	}
 	for range 3 {
 		c := newCall(morning)
 		if err := s.AddCall(ctx, c, call.Change{}); !errors.Is(err, call.ErrUnavailable) {
-			return fmt.Errorf("the disk is still full: %v, want unavailable", err)
+			return fmt.Errorf("the disk is still full: %w, want unavailable", err)
 		}
 	}
 	for i := 0; s.Ping(ctx) == nil; i++ { // a ping is one page: the last ones may still fit
@@ -202,8 +202,11 @@ func fillDisk(dir string) error {
 		made = append(made, c)
 	}
 	queued, err := s.Queued(ctx, "", 100_000)
-	if err != nil || len(queued) != len(made) {
-		return fmt.Errorf("%d calls, want the %d acknowledged: %v", len(queued), len(made), err)
+	if err != nil {
+		return err
+	}
+	if len(queued) != len(made) {
+		return fmt.Errorf("%d calls, want the %d acknowledged", len(queued), len(made))
 	}
 	fmt.Printf("%d creates\n", len(made))
 	return s.Close()

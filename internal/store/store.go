@@ -179,7 +179,7 @@ func (s *Store) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	if st := s.stmts[query]; st != nil {
 		return st, nil
 	}
-	st, err := s.reader.PrepareContext(ctx, s.d.rebind(query))
+	st, err := s.reader.PrepareContext(ctx, s.d.rebind(query)) //nolint:sqlclosecheck // closed with the pool
 	if err != nil {
 		return nil, err
 	}
