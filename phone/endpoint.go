@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -70,11 +71,18 @@ func bindBoth(ctx context.Context, addr string) (net.PacketConn, net.Listener, e
 	}
 }
 
-// close ends every transaction and connection. Nothing is read any more before the transactions go:
-// sipgo would take a straggler for a new transaction, and open a socket of its own to answer it.
+// settle is how long sipgo has for what it read last. It handles each message in a goroutine that
+// nobody can wait for, and one that finds its socket gone opens another and keeps it for ever.
+const settle = 50 * time.Millisecond
+
+// close ends every transaction and connection: first nothing is read any more, then what was read is
+// handled, and only then the transactions and sockets go.
 func (e *endpoint) close() error {
 	close(e.udp.closing)
 	err := errors.Join(e.udp.SetReadDeadline(time.Now()), e.tcp.Close())
+	if last := e.udp.last.Load(); last != nil {
+		time.Sleep(settle - time.Since(*last))
+	}
 	e.txl.Close()
 	close(e.udp.release)
 	e.wg.Wait()
@@ -173,9 +181,10 @@ func final(ctx context.Context, tx *sip.ClientTx) (*sip.Response, error) {
 type listener struct {
 	net.PacketConn
 	once    sync.Once
-	ready   chan struct{} // closed by the first read: only then does sipgo know the socket
-	closing chan struct{} // closed: nothing more is read, but the reader stays
-	release chan struct{} // closed: the reader may end
+	ready   chan struct{}             // closed by the first read: only then does sipgo know the socket
+	closing chan struct{}             // closed: nothing more is read, but the reader stays
+	release chan struct{}             // closed: the reader may end
+	last    atomic.Pointer[time.Time] // of the newest datagram
 }
 
 // ReadFrom goes on after errors other than the socket's end: sipgo would stop listening.
@@ -183,6 +192,10 @@ func (l *listener) ReadFrom(b []byte) (int, net.Addr, error) {
 	l.once.Do(func() { close(l.ready) })
 	for {
 		n, from, err := l.PacketConn.ReadFrom(b)
+		if err == nil {
+			now := time.Now()
+			l.last.Store(&now)
+		}
 		select {
 		case <-l.closing:
 			<-l.release

@@ -300,6 +300,32 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// The BYE of a callee must not overtake the ACK, RFC 3261 section 15.
+func TestHangupRightAfterAnswer(t *testing.T) {
+	ctx := testContext(t)
+	caller, callee := start(t, Config{}), start(t, Config{})
+	a, err := caller.Dial(ctx, callee.URI())
+	check(t, err)
+	b := take(t, callee)
+	check(t, b.Answer())
+	b.Hangup()
+	if end := hungUp(t, a); end.Code != 200 || !end.Remote {
+		t.Errorf("caller: %s", end)
+	}
+	if end := hungUp(t, b); end.Code != 200 || end.Remote {
+		t.Errorf("callee: %s", end)
+	}
+}
+
+// Both ends at once: each BYE meets a call that is over already, and neither may hang.
+func TestBothHangUp(t *testing.T) {
+	a, b := connect(t, start(t, Config{}), start(t, Config{}), Outgoing{})
+	go a.Hangup()
+	b.Hangup()
+	hungUp(t, a)
+	hungUp(t, b)
+}
+
 func TestOnCall(t *testing.T) {
 	ctx := testContext(t)
 	callee := start(t, Config{OnCall: func(c *Call) {

@@ -12,11 +12,18 @@ import (
 const (
 	maxRecording  = 10 * 60 * sampleRate // samples of one file
 	maxRecordings = 100                  // files of one number, the oldest go first
+	maxRecorded   = 1000                 // numbers
 )
 
 // newRecording creates dir/number/time-id.wav and makes room for it.
 func newRecording(dir, number, id string, at time.Time) (*wavWriter, string, error) {
-	dir = filepath.Join(dir, fileName(number, "unknown"))
+	top := dir
+	dir = filepath.Join(top, fileName(number, "unknown"))
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		if entries, err := os.ReadDir(top); err == nil && len(entries) >= maxRecorded {
+			return nil, "", fmt.Errorf("phone: cannot record %s: %s has recordings of %d numbers; delete some", number, top, len(entries))
+		}
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("phone: cannot record: %w", err)
 	}

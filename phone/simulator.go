@@ -124,12 +124,12 @@ func (s *Simulator) onCall(c *Call) {
 }
 
 // say renders a text of the table once.
-func (s *Simulator) say(ctx context.Context, text string) []int16 {
+func (s *Simulator) say(ctx context.Context, c *Call, text string) []int16 {
 	s.mu.Lock()
 	pcm := s.spoken[text]
 	s.mu.Unlock()
 	if pcm == nil {
-		pcm = s.phone.speech(ctx, text)
+		pcm = c.phone.speech(ctx, text)
 		if ctx.Err() == nil {
 			s.mu.Lock()
 			s.spoken[text] = pcm
@@ -146,7 +146,7 @@ func (s *Simulator) pickUp(ctx context.Context, c *Call, text string) (words []i
 	}
 	rang := time.Now()
 	if text != "" {
-		words = s.say(ctx, text)
+		words = s.say(ctx, c, text)
 	}
 	if err := c.pass(ctx, "ringing", ringFor-time.Since(rang)); err != nil {
 		return nil, err

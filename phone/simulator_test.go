@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -22,6 +23,28 @@ func speakTone(_ context.Context, text string) ([]int16, error) {
 		return Tone(600*time.Millisecond, 700), nil
 	}
 	return nil, fmt.Errorf("unexpected text %q", text)
+}
+
+// errgroup runs functions at once and collects their errors.
+type errgroup struct {
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	errs []error
+}
+
+func (g *errgroup) do(name string, f func() error) {
+	g.wg.Go(func() {
+		if err := f(); err != nil {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.errs = append(g.errs, fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+func (g *errgroup) wait() []error {
+	g.wg.Wait()
+	return g.errs
 }
 
 func startSimulator(t *testing.T, cfg Config) *Simulator {
@@ -40,54 +63,62 @@ func TestSimulatedNumbers(t *testing.T) {
 	dir := t.TempDir()
 	sim := startSimulator(t, Config{Dir: dir, Speak: speakTone})
 	caller := start(t, Config{Number: "+15550100"})
-	t.Run("group", func(t *testing.T) { // its parallel tests end before the simulator
-		for number, src := range map[string]string{
-			"+15005551001": "wait answer; hear tone 500; hear silence 500ms; hangup",
-			"+15005551002": "wait answer; hear tone 700; hear tone 1000; hear silence 300ms; tone 800 500ms; hangup",
-			"+15005551003": "wait answer; hear tone 700; hear silence 1s; hangup",
-			"+15005551004": "wait answer; hear tone 2100; hear silence 50ms; hear 500ms; hear silence 1s; hangup",
-			"+15005551005": "wait answer; tone 900 500ms; hear tone 900; hangup",
-			"+15005551006": "wait answer; hear tone 600; hear silence 500ms; hangup",
-			"+15005559999": "wait answer; hear silence 300ms; tone 440 500ms; wait 200ms; hangup",
-		} {
-			t.Run(number, func(t *testing.T) {
-				t.Parallel()
-				ctx := testContext(t)
-				c, err := caller.Dial(ctx, "sip:"+number+"@"+sim.Addr())
-				check(t, err)
-				check(t, c.WaitRinging(ctx))
-				check(t, c.Run(ctx, script(t, src)))
-			})
-		}
-		for number, code := range map[string]int{
-			"+15005551404": 404, "+15005551480": 480, "+15005551486": 486, "+15005551503": 503, "+15005551603": 603,
-		} {
-			t.Run(number, func(t *testing.T) {
-				t.Parallel()
-				c, err := caller.Dial(testContext(t), "sip:"+number+"@"+sim.Addr())
-				check(t, err)
-				if end := hungUp(t, c); end.Code != code || !end.Remote {
-					t.Errorf("%s", end)
-				}
-			})
-		}
-		t.Run("+15005551408", func(t *testing.T) {
-			t.Parallel()
-			ctx := testContext(t)
-			c, err := caller.Dial(ctx, "sip:+15005551408@"+sim.Addr())
-			check(t, err)
-			check(t, c.WaitRinging(ctx))
-			short, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
-			defer cancel()
-			if err := c.WaitAnswered(short); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%v", err)
+	ctx := testContext(t)
+	var calls errgroup // all at once: most of their time is waiting
+	for number, src := range map[string]string{
+		"+15005551001": "wait answer; hear tone 500; hear silence 500ms; hangup",
+		"+15005551002": "wait answer; hear tone 700; hear tone 1000; hear silence 300ms; tone 800 500ms; hangup",
+		"+15005551003": "wait answer; hear tone 700; hear silence 1s; hangup",
+		"+15005551004": "wait answer; hear tone 2100; hear silence 50ms; hear 500ms; hear silence 1s; hangup",
+		"+15005551005": "wait answer; tone 900 500ms; hear tone 900; hangup",
+		"+15005551006": "wait answer; hear tone 600; hear silence 500ms; hangup",
+		"+15005559999": "wait answer; hear silence 300ms; tone 440 500ms; wait 200ms; hangup",
+	} {
+		s := script(t, src)
+		calls.do(number, func() error {
+			c, err := caller.Dial(ctx, "sip:"+number+"@"+sim.Addr())
+			if err != nil {
+				return err
 			}
-			c.Hangup()
-			if end := hungUp(t, c); end.Code != 487 {
-				t.Errorf("%s", end)
-			}
+			return errors.Join(c.WaitRinging(ctx), c.Run(ctx, s))
 		})
+	}
+	for number, code := range map[string]int{
+		"+15005551404": 404, "+15005551480": 480, "+15005551486": 486, "+15005551503": 503, "+15005551603": 603,
+	} {
+		calls.do(number, func() error {
+			c, err := caller.Dial(ctx, "sip:"+number+"@"+sim.Addr())
+			if err != nil {
+				return err
+			}
+			if err := c.WaitHungUp(ctx); err != nil {
+				return err
+			}
+			if end, _ := c.End(); end.Code != code || !end.Remote {
+				return errors.New(end.String())
+			}
+			return nil
+		})
+	}
+	calls.do("+15005551408", func() error {
+		c, err := caller.Dial(ctx, "sip:+15005551408@"+sim.Addr())
+		if err != nil {
+			return err
+		}
+		if err := c.WaitRinging(ctx); err != nil {
+			return err
+		}
+		short, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
+		defer cancel()
+		if err := c.WaitAnswered(short); !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("answered: %w", err)
+		}
+		c.Hangup()
+		return c.WaitHungUp(ctx)
 	})
+	for _, err := range calls.wait() {
+		t.Error(err)
+	}
 	check(t, sim.Close())
 	files, err := filepath.Glob(filepath.Join(dir, "+15005551002", "*.wav"))
 	check(t, err)
