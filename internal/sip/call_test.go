@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"fmt"
+	"net"
 	"testing"
 
 	"github.com/offhook/offhook/internal/call"
@@ -71,6 +73,29 @@ func TestCallIsRefused(t *testing.T) {
 		b.incoming(t).leg.Reject(code, "No")
 		if e := ended(t, out); e.Cause.SIPCode != code || e.Cause.Local {
 			t.Errorf("%d: %+v", code, e)
+		}
+	}
+}
+
+func TestCallOverIPv6AndWildcards(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip("SKIPPED: this machine has no IPv6")
+	} else {
+		_ = l.Close()
+	}
+	on := func(addr string) *station { return start(t, func(c *Config) { c.Listen = []string{addr} }) }
+	for _, c := range []struct{ listen, host string }{{"[::1]:0", "[::1]"}, {"[::]:0", "[::1]"}, {"[::]:0", "127.0.0.1"}, {"0.0.0.0:0", "127.0.0.1"}} {
+		for _, transport := range []string{"udp", "tcp"} {
+			a, b := on(c.listen), on(c.listen)
+			out := dial(t, a, call.OutboundLeg{Target: fmt.Sprintf("sip:bob@%s:%d", c.host, b.Addr().Port()), Transport: transport})
+			in := b.incoming(t)
+			if err := in.leg.Answer(); err != nil {
+				t.Fatal(err)
+			}
+			next[call.LegAnswered](t, out)
+			in.leg.Hangup()
+			ended(t, out)
+			ended(t, in.leg)
 		}
 	}
 }

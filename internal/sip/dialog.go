@@ -1,10 +1,8 @@
 package sip
 
 import (
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -165,8 +163,4 @@ func uriHop(u *sip.Uri, dflt string) (h hop, ok bool) {
 	}
 	h.addr = netip.AddrPortFrom(a.Unmap(), uint16(port))
 	return h, true
-}
-
-func hostPort(host string, port int) string {
-	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
 }

@@ -363,7 +363,8 @@ func (e *Endpoint) advertised(peer netip.Addr) netip.AddrPort {
 	if !b.addr.Addr().IsUnspecified() {
 		return netip.AddrPortFrom(b.addr.Addr().Unmap(), b.addr.Port())
 	}
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(peer, 9))) // sends nothing
+	var dialer net.Dialer
+	c, err := dialer.DialContext(e.ctx, "udp", netip.AddrPortFrom(peer, 9).String()) // sends nothing
 	if err != nil {
 		return netip.AddrPortFrom(peer, b.addr.Port())
 	}

@@ -96,6 +96,7 @@ func (l *Leg) onBye(req *sip.Request, tx *sip.ServerTx) {
 		return
 	}
 	l.e.respond(req, tx, 200, "OK")
+	tx.Terminate() // the registry answers the BYE should it come again
 	cause := call.Cause{SIPCode: 200, Reason: "peer hung up", Q850: q850Of(req)}
 	switch {
 	case l.state == incoming: // the caller may, in an early dialog

@@ -55,6 +55,7 @@ type Leg struct {
 	events  chan call.LegEvent
 	gone    chan struct{} // closed when the leg is over
 	dialog  atomic.Pointer[call.Dialog]
+	tx      atomic.Pointer[inviteTx] // of the last INVITE we sent
 	media   MediaStream
 	uas     bool
 	hairpin bool
@@ -266,6 +267,7 @@ func (l *Leg) end(cause call.Cause) {
 			l.cause.SIPCode = 200
 		}
 		l.bye()
+	case canceling, ending, over:
 	}
 }
 
@@ -277,7 +279,10 @@ func (l *Leg) farewell() {
 	case incoming:
 		l.e.respond(l.in.req, l.in.tx, 500, "Server Internal Error")
 	case accepted, confirmed:
-		l.send(l.request(sip.BYE), func(*sip.Response, error) {})
+		bye := l.request(sip.BYE)
+		bye.SetBody(nil)
+		l.send(bye, func(*sip.Response, error) {})
+	default: // nobody to tell
 	}
 }
 
@@ -300,9 +305,13 @@ func (l *Leg) finish(cause call.Cause, canceled bool) {
 	close(l.gone)
 }
 
-// release ends the server transaction of an answered INVITE: it is there to absorb retransmissions, which
-// the registry does as well for 64*T1 and in a tenth of the memory.
+// release ends the INVITE's transactions: the client's after a while, the server's at once when the call was
+// answered and acknowledged. It is there to absorb retransmissions, which the registry does as well for
+// 64*T1 and in a tenth of the memory.
 func (l *Leg) release() {
+	if tx := l.tx.Load(); tx != nil {
+		l.e.cfg.Clock.AfterFunc(linger, tx.end)
+	}
 	if l.in.tx != nil && l.in.answered && len(l.acks) == 0 {
 		l.in.tx.Terminate()
 	}

@@ -75,7 +75,7 @@ const (
 	minSE        = 90 * time.Second // RFC 4028 section 4
 	maxBody      = 16 << 10         // bytes of a request body we read
 	maxInbox     = 64               // messages of the network waiting for a leg
-	maxEvents    = 64               // events waiting for the leg's owner
+	maxEvents    = 32               // events waiting for the leg's owner
 	maxRedirects = 5                // 3xx followed in one call
 	udpMTU       = 1300             // bytes; RFC 3261 section 18.1.1
 )

@@ -54,7 +54,7 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 	req.SetBody(nil)
 	done := make(chan error, 1)
 	e.work.Go(func() {
-		e.transact(req, func(res *sip.Response, err error) bool {
+		e.transact(req, nil, func(res *sip.Response, err error) bool {
 			if err == nil && res.StatusCode < 200 {
 				return false
 			}

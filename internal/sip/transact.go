@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -14,8 +15,9 @@ import (
 const dialTimeout = 10 * time.Second
 
 // transact runs a client transaction in the caller's goroutine and hands every response, or the error that
-// ended it, to on, until on returns true or a final response came.
-func (e *Endpoint) transact(req *sip.Request, on func(*sip.Response, error) (stop bool)) {
+// ended it, to on, until on returns true or a final response came. started, when not nil, gets the
+// transaction before the request leaves.
+func (e *Endpoint) transact(req *sip.Request, started func(*inviteTx), on func(*sip.Response, error) (stop bool)) {
 	ctx, cancel := context.WithTimeout(e.ctx, dialTimeout)
 	defer cancel()
 	tx, err := e.tx.NewClientTransaction(ctx, req)
@@ -23,8 +25,15 @@ func (e *Endpoint) transact(req *sip.Request, on func(*sip.Response, error) (sto
 		on(nil, err)
 		return
 	}
-	if req.IsInvite() { // 2xx after the first, of the same or of another fork
-		tx.OnRetransmission(func(res *sip.Response) { on(res, nil) })
+	if started != nil {
+		inv := &inviteTx{tx: tx}
+		inv.again.Store(&on)
+		tx.OnRetransmission(func(res *sip.Response) { // 2xx after the first, of the same or of another fork
+			if on := inv.again.Load(); on != nil {
+				(*on)(res, nil)
+			}
+		})
+		started(inv)
 	}
 	if err := tx.Init(); err != nil {
 		tx.Terminate()
@@ -36,8 +45,8 @@ func (e *Endpoint) transact(req *sip.Request, on func(*sip.Response, error) (sto
 		case res := <-tx.Responses():
 			stop := on(res, nil)
 			if stop || res.StatusCode >= 200 {
-				if !req.IsInvite() {
-					tx.Terminate() // sipgo would keep it for Timer D; it has nothing left to do
+				if !req.IsInvite() || res.StatusCode < 200 {
+					tx.Terminate() // sipgo would keep it for Timer D, or for ever; it has nothing left to do
 				}
 				return
 			}
@@ -56,10 +65,26 @@ func (e *Endpoint) transact(req *sip.Request, on func(*sip.Response, error) (sto
 	}
 }
 
+// inviteTx is the transaction of an INVITE. sipgo's timers hold on to it for 32 s even when it was
+// terminated, so what it calls must let go of the leg.
+type inviteTx struct {
+	tx    *sip.ClientTx
+	again atomic.Pointer[func(*sip.Response, error) bool]
+}
+
+func (i *inviteTx) end() {
+	i.again.Store(nil)
+	i.tx.Terminate()
+}
+
 // send runs a client transaction beside the leg, which gets the outcome as messages in order.
 func (l *Leg) send(req *sip.Request, on func(*sip.Response, error)) {
+	var started func(*inviteTx)
+	if req.IsInvite() {
+		started = func(tx *inviteTx) { l.tx.Store(tx) }
+	}
 	l.e.work.Go(func() {
-		l.e.transact(req, func(res *sip.Response, err error) bool {
+		l.e.transact(req, started, func(res *sip.Response, err error) bool {
 			if l.mail.post(func() { on(res, err) }, 0) {
 				return false
 			}
@@ -70,6 +95,10 @@ func (l *Leg) send(req *sip.Request, on func(*sip.Response, error)) {
 		})
 	})
 }
+
+// linger is how long the INVITE's transaction outlives its leg, for the answers of other forks. sipgo would
+// keep it, and the leg with it, for 32 s, or for ever when no final response came.
+const linger = 5 * time.Second
 
 // late ends a dialog whose 2xx came when the leg was over already: an answer after we stopped waiting for
 // the end of a cancelled call, or another fork's.

@@ -391,7 +391,7 @@ func (e *Endpoint) refuseFork(transport string, d dialog, res *sip.Response) {
 	_ = e.tp.WriteMsg(ack)
 	bye := e.request(&d, sip.BYE, d.cseq+1, newBranch(), h)
 	bye.SetBody(nil)
-	e.transact(bye, func(*sip.Response, error) bool { return true })
+	e.transact(bye, nil, func(*sip.Response, error) bool { return true })
 }
 
 // onFailure takes a final response of 300 and above; sipgo has acknowledged it.
