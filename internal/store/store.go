@@ -190,7 +190,7 @@ func (s *Store) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 // query runs a static query and hands each row to scan.
 func (s *Store) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
 	rows, err := s.retry(ctx, func() (*sql.Rows, error) {
-		st, err := s.stmt(ctx, query)
+		st, err := s.stmt(ctx, query) //nolint:sqlclosecheck // closed with the pool
 		if err != nil {
 			return nil, err
 		}
