@@ -45,7 +45,7 @@ type Call struct {
 
 	mu       sync.Mutex
 	state    state
-	end_     End
+	ending   End
 	dialog   dialog
 	offer    Outgoing // outgoing: as asked
 	headers  []sip.Header
@@ -157,7 +157,7 @@ func (c *Call) Code() int {
 func (c *Call) End() (End, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.end_, c.state == over
+	return c.ending, c.state == over
 }
 
 // Headers are those of the far end's INVITE, or of its newest response to ours, in order.
@@ -221,7 +221,7 @@ func (c *Call) end(e End) {
 	c.state = over
 	c.code = cmp.Or(c.code, e.Code)
 	e.Code = c.code
-	c.end_ = e
+	c.ending = e
 	c.mu.Unlock()
 	c.lifetime.Stop()
 	c.media.close()
@@ -257,7 +257,7 @@ func (c *Call) wait(ctx context.Context, what string, done func() (bool, error))
 		changed := c.changed.wait()
 		c.mu.Lock()
 		ok, err := done()
-		isOver, end := c.state == over, c.end_
+		isOver, end := c.state == over, c.ending
 		c.mu.Unlock()
 		switch {
 		case ok || err != nil:
@@ -327,8 +327,6 @@ func (c *Call) hangup(why string) {
 	}
 }
 
-// Stream controls, for tests.
-
 // StopRTP makes the phone send no audio and no keys at all, as one whose network died; false ends that.
 func (c *Call) StopRTP(stop bool) {
 	c.media.mu.Lock()
@@ -373,7 +371,7 @@ func (e *KeyError) Error() string {
 func (c *Call) queue(ctx context.Context, what string, items []*outItem) error {
 	c.mu.Lock()
 	ready := c.state == answered || c.state == ringing && !c.outgoing && c.local != nil
-	isOver, end := c.state == over, c.end_
+	isOver, end := c.state == over, c.ending
 	c.mu.Unlock()
 	switch {
 	case isOver:

@@ -158,7 +158,7 @@ func (c *Call) unanswered() error {
 	case c.outgoing:
 		return errOutgoing
 	case c.state == over:
-		return &EndError{"answering", c.end_}
+		return &EndError{"answering", c.ending}
 	case c.state == answered:
 		return errAnswered
 	}
