@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -24,6 +25,9 @@ type Endpoint struct {
 
 	tp *sip.TransportLayer
 	tx *sip.TransactionLayer
+
+	strangers atomic.Uint64 // messages and connections refused for their source
+	told      atomic.Int64  // when the log last spoke of one, Unix ns
 
 	binds   []bind
 	closers []func() error
@@ -152,6 +156,9 @@ func (e *Endpoint) bind(ctx context.Context, addr string) (serve func(context.Co
 
 // serve starts the readers of one address and returns when requests can be sent from it.
 func (e *Endpoint) serve(ctx context.Context, pc net.PacketConn, tl net.Listener) error {
+	if e.cfg.wrapUDP != nil {
+		pc = e.cfg.wrapUDP(pc)
+	}
 	udp := &packetConn{PacketConn: pc, admit: e.admit, ready: make(chan struct{})}
 	e.readers.Go(func() { _ = e.tp.ServeUDP(udp) })
 	tcp := &listener{Listener: tl, admit: e.admitConn, pause: func(d time.Duration) {
@@ -239,12 +246,34 @@ func (e *Endpoint) admit(src netip.Addr, packet []byte) bool {
 	if e.ctx.Err() != nil {
 		return false
 	}
-	return e.cfg.Dev && src.IsLoopback() || e.knownCall(callIDOf(packet)) || e.sources.match(src) != nil
+	if e.cfg.Dev && src.IsLoopback() || e.knownCall(callIDOf(packet)) || e.sources.match(src) != nil {
+		return true
+	}
+	e.refused(src)
+	return false
+}
+
+// refused tells the operator of a stranger, now and then: a carrier that calls from an address its trunk
+// does not list is heard of nowhere else. Strangers get no answer, and in dev mode no line either.
+func (e *Endpoint) refused(src netip.Addr) {
+	n := e.strangers.Add(1)
+	if e.cfg.Dev {
+		return
+	}
+	now := e.cfg.Clock.Now().UnixNano()
+	if last := e.told.Load(); now-last > int64(10*time.Second) && e.told.CompareAndSwap(last, now) {
+		e.log.Warn("sip: dropped a message from an address that no trunk lists; if it is your carrier, add its address to the sources of the trunk",
+			"source", src.String(), "dropped_so_far", n)
+	}
 }
 
 // admitConn lets a TCP connection in. What it may carry is decided per request.
 func (e *Endpoint) admitConn(src netip.Addr, _ []byte) bool {
-	return e.cfg.Dev && src.IsLoopback() || e.isOwn(src) || e.sources.match(src) != nil || e.peerOfLeg(src)
+	if e.cfg.Dev && src.IsLoopback() || e.isOwn(src) || e.sources.match(src) != nil || e.peerOfLeg(src) {
+		return true
+	}
+	e.refused(src)
+	return false
 }
 
 func (e *Endpoint) knownCall(callID string) bool {

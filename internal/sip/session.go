@@ -15,7 +15,7 @@ import (
 type session struct {
 	interval time.Duration // 0: no timer runs
 	min      time.Duration // the least the path accepts, from a 422
-	weAre    bool          // we are the refresher
+	weRefresh    bool          // we are the refresher
 	update   bool          // the peer takes UPDATE
 }
 
@@ -41,7 +41,7 @@ func (s *session) granted(l *Leg, res *sip.Response, first bool) {
 	se, ok := parseSessionExpires(headerValue(res, "Session-Expires", "x"))
 	s.interval = 0
 	if ok {
-		s.interval, s.weAre = se.interval, se.refresher == "uac"
+		s.interval, s.weRefresh = se.interval, se.refresher == "uac"
 	}
 	s.arm(l)
 }
@@ -72,7 +72,7 @@ func (s *session) accept(l *Leg, req *sip.Request, res *sip.Response) {
 	case se.refresher == "":
 		se.refresher = "uac"
 	}
-	s.interval, s.weAre = se.interval, se.refresher == "uas"
+	s.interval, s.weRefresh = se.interval, se.refresher == "uas"
 	res.AppendHeader(se.header())
 	if se.refresher == "uac" {
 		res.AppendHeader(sip.NewHeader("Require", "timer"))
@@ -88,7 +88,7 @@ func (s *session) arm(l *Leg) {
 	if s.interval == 0 || l.state == over || l.state == ending {
 		return
 	}
-	if s.weAre {
+	if s.weRefresh {
 		l.after("refresh", s.interval/2, l.refresh)
 	}
 	l.after("expire", s.interval-min(32*time.Second, s.interval/3), func() {

@@ -65,6 +65,8 @@ type Config struct {
 
 	Clock clock.Clock
 	Log   *slog.Logger // default slog.Default()
+
+	wrapUDP func(net.PacketConn) net.PacketConn // tests lose packets here
 }
 
 // Limits and timers, RFC 3261 section 17 and RFC 4028. sipgo's own are process globals with the same values.

@@ -256,7 +256,7 @@ func (l *Leg) onInviteResponse(req *sip.Request, res *sip.Response, err error) {
 // onInviteError ends the leg, or tries the next address when nobody was heard (RFC 3263 section 4.3).
 func (l *Leg) onInviteError(cause call.Cause) {
 	if l.hangup {
-		cause = l.canceledCause(cause.SIPCode)
+		cause = l.canceledCause()
 	} else if l.state == calling && l.next() {
 		return
 	}
@@ -332,7 +332,7 @@ func (l *Leg) on2xx(res *sip.Response) {
 	l.auth.keep(l.hop.addr == l.out.origin)
 	ack := l.ack(l.d.cseq)
 	if l.hangup || l.state == canceling { // our CANCEL crossed the answer
-		l.cause = l.canceledCause(487)
+		l.cause = l.canceledCause()
 		l.cancelTimer("cancel")
 		l.move(ending)
 		l.sendACK(ack)
@@ -398,7 +398,7 @@ func (e *Endpoint) refuseFork(transport string, d dialog, res *sip.Response) {
 func (l *Leg) onFailure(res *sip.Response) {
 	cause := call.Cause{SIPCode: res.StatusCode, Reason: res.Reason, Q850: q850Of(res)}
 	if l.hangup {
-		l.finish(l.canceledCause(res.StatusCode), false)
+		l.finish(l.canceledCause(), false)
 		return
 	}
 	switch code := res.StatusCode; {
@@ -424,7 +424,7 @@ func (l *Leg) onFailure(res *sip.Response) {
 }
 
 // canceledCause is why a call ended that we gave up: 487 whatever the peer said to the INVITE.
-func (l *Leg) canceledCause(int) call.Cause {
+func (l *Leg) canceledCause() call.Cause {
 	c := l.cause
 	c.SIPCode, c.Local = 487, true
 	return c
@@ -462,7 +462,7 @@ func (l *Leg) redirect(res *sip.Response) bool {
 func (l *Leg) redirected(uri sip.Uri, found []candidate, err error) {
 	switch {
 	case l.hangup:
-		l.finish(l.canceledCause(487), false)
+		l.finish(l.canceledCause(), false)
 	case err != nil:
 		l.finish(call.Cause{SIPCode: 503, Reason: "redirected to " + uri.String() + ": " + err.Error()}, false)
 	default:
@@ -475,7 +475,7 @@ func (l *Leg) redirected(uri sip.Uri, found []candidate, err error) {
 func (l *Leg) cancel() {
 	l.move(canceling)
 	l.send(l.cancelRequest(), func(*sip.Response, error) {})
-	l.after("cancel", timer64T1, func() { l.finish(l.canceledCause(487), false) })
+	l.after("cancel", timer64T1, func() { l.finish(l.canceledCause(), false) })
 }
 
 // cancelRequest is built from the INVITE (RFC 3261 section 9.1): the same branch, To and Route.
