@@ -90,13 +90,16 @@ func BenchmarkLife(b *testing.B) {
 }
 
 func BenchmarkGet(b *testing.B) {
-	var sid atomic.Value
+	var sids sync.Map // by store: one call each
 	benchmark(b, func(b *testing.B, s *store.Store, at time.Time) {
-		if sid.Load() == nil {
+		sid, ok := sids.Load(s)
+		if !ok {
 			c, _ := createFull(b, s, at)
-			sid.Store(c.SID)
+			sid, _ = sids.LoadOrStore(s, c.SID)
 		}
-		_, _ = s.Call(b.Context(), account, sid.Load().(string))
+		if _, err := s.Call(b.Context(), account, sid.(string)); err != nil {
+			b.Error(err)
+		}
 	})
 }
 
