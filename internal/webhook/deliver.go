@@ -144,7 +144,7 @@ func (d *Dispatcher) putOff(ctx context.Context, it *item) {
 		d.dead(ctx, it, why)
 		return
 	}
-	wait := 10 * time.Second
+	wait := 4 * time.Second
 	if it.hostDown {
 		wait = maxBackOff
 	}

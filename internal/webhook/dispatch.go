@@ -19,10 +19,11 @@ const (
 
 	maxInFlight     = 512 // requests at once
 	maxHostInFlight = 64  // to one host
-	maxHeld         = 20_000
+	maxHeld         = 10_000
 	fetchBatch      = 1_000
 
 	// minLoadInterval lets what is committed within a moment be read at once: a callback leaves within 10 ms.
+	// Reads that take long are made less often: they may take a third of the time.
 	minLoadInterval = 4 * time.Millisecond
 )
 
@@ -73,8 +74,9 @@ type Dispatcher struct {
 	ready    []*host            // hosts that have something to send, each once; they take turns
 	sick     map[*host]struct{} // hosts whose last request failed
 	inFlight int
-	loaded   time.Time // when the outbox was read last
-	more     bool      // it had more than we took
+	loaded   time.Time     // when the outbox was read last
+	rest     time.Duration // how long not to read it again
+	more     bool          // it had more than we took
 }
 
 // NewDispatcher makes a Dispatcher; Run starts it.
@@ -120,7 +122,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	for {
 		now := d.cfg.Clock.Now()
 		since := now.Sub(d.loaded)
-		if wanted && since >= minLoadInterval || since >= pollInterval || d.more && len(d.held) < fetchBatch/2 {
+		if wanted && since >= d.rest || since >= pollInterval || d.more && len(d.held) < fetchBatch/2 {
 			d.load(ctx, now)
 			wanted, since = false, 0
 		}
@@ -133,7 +135,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		}
 		wait := min(d.until(now), pollInterval-since)
 		if wanted {
-			wait = min(wait, minLoadInterval-since)
+			wait = min(wait, d.rest-since)
 		}
 		next.Reset(max(wait, 0))
 		select {
@@ -157,12 +159,14 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // load takes what is due from the outbox into its lanes. What we hold already, in flight or waiting, is
 // among the rows that the outbox lists first.
 func (d *Dispatcher) load(ctx context.Context, now time.Time) {
-	d.loaded, d.more = now, false
+	d.loaded, d.rest, d.more = now, minLoadInterval, false
 	if len(d.held) >= maxHeld {
 		return // what ends makes room, and the poll comes back
 	}
 	limit := len(d.held) + fetchBatch
 	rows, err := d.cfg.Outbox.Due(ctx, now, limit)
+	took := d.cfg.Clock.Now().Sub(now)
+	d.rest = min(max(minLoadInterval, 3*took), pollInterval)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.cfg.Log.Error("cannot read due callbacks; trying again in a second", "error", err)

@@ -541,6 +541,21 @@ func TestHostsAreLimited(t *testing.T) {
 	})
 }
 
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box := newMemory()
+		for i := range 3000 {
+			box.add(cb(fmt.Sprintf("CA%d", i), 0, "http://app.example/"))
+		}
+		dispatch(t, box, func(http.ResponseWriter, *http.Request) { <-time.After(20 * time.Millisecond) })
+		box.untilEmpty()
+		// 64 at a time, and nothing was put off
+		if d := time.Since(epoch); d > 3000/maxHostInFlight*21*time.Millisecond+pollInterval/2 {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
 func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 300

@@ -108,13 +108,14 @@ func hostOf(rawURL string) string {
 	return u.Scheme + "://" + strings.ToLower(u.Host)
 }
 
-// room is how many lanes may wait in memory for the host; more are put off in the outbox, so that a slow
-// or dead server cannot fill the memory that others need.
-func (h *host) room() int {
+// room is how many lanes may wait in memory for the host when held callbacks are there in all; more are
+// put off in the outbox, so that a slow or dead server cannot fill the memory that others need. A server
+// that works gets half of what is free: however many of them are slow, some stays free.
+func (h *host) room(held int) int {
 	if h.breaker.open() {
 		return 16
 	}
-	return 1000
+	return max(16, (maxHeld-held)/2)
 }
 
 // A breaker stops the requests to a host after some failures in a row; then one at a time tries whether
@@ -238,7 +239,7 @@ func (d *Dispatcher) pick(now time.Time) *item {
 		h := d.ready[0]
 		d.ready = d.ready[1:]
 		h.ready = false
-		park := len(h.queue) > h.room()
+		park := len(h.queue) > h.room(len(d.held))
 		if len(h.queue) == 0 || !park && (h.inFlight >= maxHostInFlight || !h.breaker.allow(now, h.inFlight)) {
 			continue // settle offers it again, or mature when its breaker allows
 		}
