@@ -79,6 +79,7 @@ type Leg struct {
 	ses      session
 	acks     map[uint32]*unacked // our 2xx that wait for an ACK, by the CSeq of the INVITE
 	lastACK  *pendingACK         // of our last INVITE
+	acked    chan struct{}       // closed when our last ACK over TCP was written; nil before the first
 	auth     *credentials
 	held     []heldRequest
 	inviting bool // a re-INVITE or UPDATE of ours is pending

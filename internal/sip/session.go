@@ -13,10 +13,10 @@ import (
 
 // session is a dialog's session timer, RFC 4028.
 type session struct {
-	interval time.Duration // 0: no timer runs
-	min      time.Duration // the least the path accepts, from a 422
-	weRefresh    bool          // we are the refresher
-	update   bool          // the peer takes UPDATE
+	interval  time.Duration // 0: no timer runs
+	min       time.Duration // the least the path accepts, from a 422
+	weRefresh bool          // we are the refresher
+	update    bool          // the peer takes UPDATE
 }
 
 // ask puts our wish into an INVITE or a refresh.

@@ -83,7 +83,11 @@ func (l *Leg) send(req *sip.Request, on func(*sip.Response, error)) {
 	if req.IsInvite() {
 		started = func(tx *inviteTx) { l.tx.Store(tx) }
 	}
+	before := l.acked
 	l.e.work.Go(func() {
+		if before != nil {
+			<-before // no BYE ahead of the ACK
+		}
 		l.e.transact(req, started, func(res *sip.Response, err error) bool {
 			if l.mail.post(func() { on(res, err) }, 0) {
 				return false
@@ -219,8 +223,15 @@ func (l *Leg) sendACK(a *pendingACK) {
 			_ = l.e.tp.WriteMsg(a.req) // lost: the peer sends its 2xx again
 			return
 		}
-		req := a.req
-		l.e.work.Go(func() { _ = l.e.tp.WriteMsg(req) }) // may have to connect
+		req, before, done := a.req, l.acked, make(chan struct{})
+		l.acked = done
+		l.e.work.Go(func() { // may have to connect
+			defer close(done)
+			if before != nil {
+				<-before
+			}
+			_ = l.e.tp.WriteMsg(req)
+		})
 	})
 }
 
