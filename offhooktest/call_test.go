@@ -90,7 +90,7 @@ func TestHowCallsThatAreNotAnsweredEnd(t *testing.T) {
 		404: "failed", 503: "failed", 500: "failed", 488: "failed",
 	} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
-			number := "+1555010" + strconv.Itoa(1000+code)[1:]
+			number := "+1555010" + strconv.Itoa(1000 + code)[1:]
 			ph := srv.Phone(t, number)
 			c := srv.Call(t, append(allEvents(app), "To", number, "From", caller, "Url", app.URL("/never"))...)
 			line := ph.Incoming()

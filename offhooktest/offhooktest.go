@@ -50,59 +50,108 @@ type Server struct {
 	// SIP is the host:port of its SIP listener.
 	SIP string
 
-	exchange *phone.Phone // where calls to numbers without a trunk ring
+	exchange *exchange
+}
+
+// exchange is where calls to numbers without a trunk ring.
+type exchange struct {
+	phone *phone.Phone
 
 	mu     sync.Mutex
 	phones map[string]chan *phone.Call // by number
 }
 
 // Option changes how a server is started.
-type Option func(*server.Config)
+type Option func(*Server, *server.Config)
+
+// Phones makes the phones of another server ring for this one's calls: what a restarted server finds.
+func Phones(other *Server) Option {
+	return func(s *Server, _ *server.Config) { s.exchange = other.exchange }
+}
 
 // Data keeps the server's data in dir, so that a second server can go on with it.
-func Data(dir string) Option { return func(c *server.Config) { c.Data = dir } }
+func Data(dir string) Option { return func(_ *Server, c *server.Config) { c.Data = dir } }
 
 // Database stores calls in a database other than the SQLite file in the data folder.
-func Database(dsn string) Option { return func(c *server.Config) { c.Database = dsn } }
+func Database(dsn string) Option { return func(_ *Server, c *server.Config) { c.Database = dsn } }
 
 // SimulatorLimits paces calls to the test's phones: calls a second and calls at once, 0 for no limit.
 func SimulatorLimits(cps float64, calls int) Option {
-	return func(c *server.Config) { c.SimCPS, c.SimMaxCalls = cps, calls }
+	return func(_ *Server, c *server.Config) { c.SimCPS, c.SimMaxCalls = cps, calls }
 }
 
 // RTPTimeout ends a call from which no audio came for so long.
-func RTPTimeout(d time.Duration) Option { return func(c *server.Config) { c.RTPTimeout = d } }
+func RTPTimeout(d time.Duration) Option {
+	return func(_ *Server, c *server.Config) { c.RTPTimeout = d }
+}
 
 // Start starts a server and stops it when the test ends.
 func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()
-	s := &Server{t: t, phones: map[string]chan *phone.Call{}}
-	var err error
-	s.exchange, err = phone.Listen(context.Background(), phone.Config{OnCall: s.incoming})
-	if err != nil {
-		t.Fatalf("offhooktest: phones: %v", err)
-	}
+	s := &Server{t: t}
 	cfg := server.Config{
-		HTTP: "127.0.0.1:0", SIP: []string{"127.0.0.1:0"}, Data: t.TempDir(), Voice: "test",
-		Simulator: s.exchange.Addr(), Log: slog.New(slog.NewTextHandler(logWriter{t}, nil)), Version: "test",
+		HTTP: "127.0.0.1:0", SIP: []string{"127.0.0.1:0"}, Voice: "test",
+		Log: slog.New(slog.NewTextHandler(logWriter{t}, nil)), Version: "test",
 	}
 	for _, o := range options {
-		o(&cfg)
+		o(s, &cfg)
 	}
+	if cfg.Data == "" {
+		cfg.Data = t.TempDir()
+	}
+	if s.exchange == nil {
+		s.exchange = newExchange(t)
+	}
+	cfg.Simulator = s.exchange.phone.Addr()
 	s.cfg = cfg
+	var err error
 	s.server, err = server.Start(context.Background(), cfg)
 	if err != nil {
 		t.Fatalf("offhooktest: start: %v", err)
 	}
 	s.URL, s.SIP = s.server.URL(), s.server.SIPAddr()
 	s.AccountSID, s.AuthToken = s.server.Credentials()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func newExchange(t testing.TB) *exchange {
+	t.Helper()
+	x := &exchange{phones: map[string]chan *phone.Call{}}
+	var err error
+	if x.phone, err = phone.Listen(context.Background(), phone.Config{OnCall: x.incoming}); err != nil {
+		t.Fatalf("offhooktest: phones: %v", err)
+	}
 	t.Cleanup(func() {
-		s.Stop()
-		if err := s.exchange.Close(); err != nil {
+		if err := x.phone.Close(); err != nil {
 			t.Errorf("offhooktest: phones: %v", err)
 		}
 	})
-	return s
+	return x
+}
+
+// incoming hands a call from the server to the phone it is for, and holds it until it is over. A number
+// nobody has does not exist.
+func (x *exchange) incoming(c *phone.Call) {
+	x.mu.Lock()
+	calls := x.phones[c.To()]
+	x.mu.Unlock()
+	if calls == nil {
+		_ = c.Reject(404) // the caller may have gone
+		return
+	}
+	calls <- c
+	<-c.HungUp()
+}
+
+func (x *exchange) set(number string, calls chan *phone.Call) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if calls == nil {
+		delete(x.phones, number)
+	} else {
+		x.phones[number] = calls
+	}
 }
 
 // Stop stops the server: live calls are hung up and stored.
@@ -204,6 +253,9 @@ func (s *Server) Call(t testing.TB, params ...string) *Call {
 	}
 	return &Call{t: t, srv: s, SID: answer["sid"].(string)}
 }
+
+// Find is a call that exists already.
+func (s *Server) Find(t testing.TB, sid string) *Call { return &Call{t: t, srv: s, SID: sid} }
 
 // Fetch is the call's resource now.
 func (c *Call) Fetch() map[string]any {

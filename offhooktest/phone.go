@@ -28,32 +28,14 @@ func (s *Server) Phone(t testing.TB, number string) *Phone {
 		t.Fatalf("phone %s: %v", number, err)
 	}
 	ph := &Phone{t: t, srv: s, number: number, phone: p, calls: make(chan *phone.Call, 16)}
-	s.mu.Lock()
-	s.phones[number] = ph.calls
-	s.mu.Unlock()
+	s.exchange.set(number, ph.calls)
 	t.Cleanup(func() {
-		s.mu.Lock()
-		delete(s.phones, number)
-		s.mu.Unlock()
+		s.exchange.set(number, nil)
 		if err := p.Close(); err != nil {
 			t.Errorf("phone %s: %v", number, err)
 		}
 	})
 	return ph
-}
-
-// incoming hands a call from the server to the phone it is for, and holds it until it is over. A number
-// nobody has does not exist.
-func (s *Server) incoming(c *phone.Call) {
-	s.mu.Lock()
-	calls := s.phones[c.To()]
-	s.mu.Unlock()
-	if calls == nil {
-		_ = c.Reject(404) // the caller may have gone
-		return
-	}
-	calls <- c
-	<-c.HungUp()
 }
 
 // Line is one call at a phone.

@@ -93,7 +93,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
 		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,
 		SIPCPS: c.SIPCPS, SIPMaxCalls: c.SIPMaxCalls, SimCPS: c.SimCPS, SimMaxCalls: c.SimMaxCalls,
-		Executable: []string{self}, Version: version(),
+		Executable: []string{self}, Version: version(), Ready: os.Stderr,
 	}.WithDefaults()
 	err = cfg.Validate()
 	var refused *server.ProductionError

@@ -6,6 +6,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -113,6 +114,8 @@ type Config struct {
 	Clock clock.Clock
 	// Log takes every log line. Default: discarded.
 	Log *slog.Logger
+	// Ready takes the one line "ready http=… sip=…" once calls can be made. Default: discarded.
+	Ready io.Writer
 }
 
 // WithDefaults is c with every field that was left zero at its default.
@@ -140,6 +143,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Ready == nil {
+		c.Ready = io.Discard
 	}
 	return c
 }

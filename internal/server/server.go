@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info(fmt.Sprintf("ready http=%s sip=%s", s.URL(), s.SIPAddr()))
+	fmt.Fprintf(s.cfg.Ready, "ready http=%s sip=%s\n", s.URL(), s.SIPAddr())
 	var failure error
 	select {
 	case <-ctx.Done():
@@ -335,7 +335,9 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 func (s *Server) SIPAddr() string { return s.sip.Addr().String() }
 
 // Credentials are those of the first account.
-func (s *Server) Credentials() (accountSID, authToken string) { return s.account.SID, s.account.AuthToken }
+func (s *Server) Credentials() (accountSID, authToken string) {
+	return s.account.SID, s.account.AuthToken
+}
 
 // healthz is 200 while calls can be made.
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {

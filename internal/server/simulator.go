@@ -2,12 +2,14 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -104,8 +106,9 @@ func (s *simulator) keep(ctx context.Context, ready chan<- error) {
 // child runs one child process to its end. Its first line of output is "ready sip=HOST:PORT"; it ends
 // when its standard input closes, so that it never outlives the server.
 func (s *simulator) child(ctx context.Context, ready func()) error {
-	args := append(append([]string{}, s.cfg.Executable[1:]...),
-		"phone", "--simulator", "--listen", "127.0.0.1:0", "--dir", filepath.Join(s.cfg.Data, "simulator"))
+	args := append(slices.Clone(s.cfg.Executable[1:]),
+		"phone", "--simulator", "--listen", "127.0.0.1:0", "--dir", filepath.Join(s.cfg.Data, "simulator"),
+		"--data", s.cfg.Data, "--voice", cmp.Or(s.cfg.Voice, "auto"))
 	cmd := exec.CommandContext(ctx, s.cfg.Executable[0], args...)
 	cmd.WaitDelay = 2 * time.Second
 	in, err := cmd.StdinPipe()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/twiml"
+	"github.com/offhook/offhook/internal/webhook"
 )
 
 // errBargeIn is why the prompts of a <Gather> stop when a key is pressed.
@@ -38,12 +39,14 @@ func (s *Session) collect(ctx context.Context, doc *document, v *twiml.Gather) (
 	promptCtx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	prompts := make(chan error, 1)
-	go func() { prompts <- s.prompts(promptCtx, doc, v.Prompts) }()
+	go func() {
+		prompts <- s.guarded(func() error { return s.prompts(promptCtx, doc, v.Prompts) })
+	}()
 	prompting := true
 	stopPrompts := func() {
 		cut(errBargeIn)
 		if prompting {
-			<-prompts
+			_ = <-prompts // cut: how it ended no longer matters
 			prompting = false
 		}
 	}
@@ -97,7 +100,7 @@ func (s *Session) prompts(ctx context.Context, doc *document, prompts []twiml.Ve
 		case *twiml.Say:
 			err = s.say(ctx, v)
 		case *twiml.Play:
-			s.trace("play %s", v.URL)
+			s.trace("play %s", webhook.Redact(v.URL))
 			err = s.play(ctx, one(files[v]), v.Loop)
 		case *twiml.Pause:
 			err = s.pause(ctx, v)
@@ -108,4 +111,3 @@ func (s *Session) prompts(ctx context.Context, doc *document, prompts []twiml.Ve
 	}
 	return nil
 }
-

@@ -37,7 +37,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 		To: in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,
 		DateCreated: now, DateUpdated: now, DialedAt: now, PriceUnit: "USD",
 		NumberSID: number.SID, CallerName: in.CallerName, ForwardedFrom: in.ForwardedFrom,
-		Dialog: leg.Dialog(),
+		Dialog: leg.Dialog(), Epoch: m.Store.Epoch(),
 		Options: call.Options{
 			URL: number.VoiceURL, Method: number.VoiceMethod,
 			FallbackURL: number.VoiceFallback, FallbackMethod: number.FallbackMethod,
@@ -81,13 +81,13 @@ func (s *Session) receive(ctx context.Context) {
 	s.trace("INVITE from %s to %s", s.call.From, s.call.To)
 	if err := s.connect(ctx); err != nil {
 		s.log.Error("inbound call without account", "err", err)
-		_ = s.finish(call.Failed, call.Cause{SIPCode: 500, Reason: err.Error(), Local: true})
+		s.finish(call.Failed, call.Cause{SIPCode: 500, Reason: err.Error(), Local: true})
 		s.drainLeg()
 		return
 	}
 	if s.call.Options.URL == "" {
 		s.notify(&twilio.Error{Code: 11100, Message: "the number " + s.call.To + " has no VoiceUrl: set one with `offhook numbers update`"}, nil)
-		_ = s.finish(call.Failed, call.Cause{SIPCode: 404, Reason: "number without VoiceUrl", Local: true})
+		s.finish(call.Failed, call.Cause{SIPCode: 404, Reason: "number without VoiceUrl", Local: true})
 		s.drainLeg()
 		return
 	}

@@ -54,6 +54,8 @@ type Dialer interface {
 // Store keeps calls. Every method writes or reads whole transactions and is safe for concurrent use.
 // A store that cannot be written returns call.ErrUnavailable.
 type Store interface {
+	// Epoch marks the live calls of this process; a call in its queue has none.
+	Epoch() int64
 	// CreateCall inserts a call asked for by an API; AddCall one that is already live, ahead of those.
 	CreateCall(ctx context.Context, c *call.Call, ch call.Change) error
 	AddCall(ctx context.Context, c *call.Call, ch call.Change) error

@@ -10,6 +10,7 @@ import (
 	"github.com/offhook/offhook/internal/speech"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/twiml"
+	"github.com/offhook/offhook/internal/webhook"
 )
 
 // playAhead is how many clips are queued at the leg behind the one that plays, so that there is no gap.
@@ -59,7 +60,7 @@ func (s *Session) playVerb(ctx context.Context, doc *document, v *twiml.Play) er
 	if err != nil {
 		return err
 	}
-	s.trace("play %s (%.1f s)", v.URL, clip.Duration().Seconds())
+	s.trace("play %s (%.1f s)", webhook.Redact(v.URL), clip.Duration().Seconds())
 	return s.play(ctx, one(clip), v.Loop)
 }
 

@@ -47,10 +47,7 @@ type command struct {
 	reply chan error
 }
 
-var (
-	errOver     = errors.New("session: the call is over")
-	errNotReady = errors.New("session: the loop never started")
-)
+var errOver = errors.New("session: the call is over")
 
 func (m *Manager) newSession(c *call.Call) *Session {
 	s := &Session{
@@ -99,7 +96,8 @@ func (s *Session) dial(ctx context.Context) error {
 	if err != nil {
 		s.m.notify(notification(s.call, asTwilio(err), now))
 		s.call.DialedAt = now
-		return s.finish(call.Failed, call.Cause{Reason: err.Error(), Code: asTwilio(err).Code, Local: true})
+		s.finish(call.Failed, call.Cause{Reason: err.Error(), Code: asTwilio(err).Code, Local: true})
+		return nil
 	}
 	s.leg = leg
 	s.call.DialedAt, s.call.Dialog = now, leg.Dialog()
@@ -241,6 +239,9 @@ func (s *Session) inProgress(start source) {
 
 func (s *Session) onLegEnded(e call.LegEnded) {
 	cause := e.Cause
+	if cause.Code != 0 { // such as 32014: the audio stopped coming
+		s.notify(&twilio.Error{Code: cause.Code, Message: cause.Reason}, nil)
+	}
 	switch {
 	case s.call.Status == call.InProgress:
 		s.trace("%s", hangupText(cause))
@@ -377,9 +378,9 @@ func (s *Session) hangup(status call.Status, cause call.Cause) {
 }
 
 // finish stores the final status and lets the leg go. Loop only.
-func (s *Session) finish(status call.Status, cause call.Cause) error {
+func (s *Session) finish(status call.Status, cause call.Cause) {
 	if s.over {
-		return nil
+		return
 	}
 	s.over = true
 	s.verbs.stop(errOver)
@@ -401,7 +402,6 @@ func (s *Session) finish(status call.Status, cause call.Cause) error {
 	if err != nil {
 		s.log.Error("end of the call not stored", "status", status, "err", err)
 	}
-	return err
 }
 
 // storeFailed is for a live call whose state could not be stored: a conflict means that another owner

@@ -73,17 +73,28 @@ func (s *Session) startVerbs(start source) *verbs {
 	v := &verbs{cancel: cancel, result: make(chan result, 1), gone: make(chan struct{})}
 	go func() {
 		defer close(v.gone)
-		defer func() {
-			if r := recover(); r != nil {
-				s.log.Error("panic in a verb, hanging up", "panic", r, "stack", string(debug.Stack()))
-				v.result <- result{reason: "internal error"}
+		err := s.guarded(func() error {
+			if r, ok := s.runDocuments(ctx, start); ok {
+				v.result <- r
 			}
-		}()
-		if r, ok := s.runDocuments(ctx, start); ok {
-			v.result <- r
+			return nil
+		})
+		if err != nil {
+			v.result <- result{reason: "internal error"}
 		}
 	}()
 	return v
+}
+
+// guarded runs f; a panic becomes an error that ends this call, and nothing else.
+func (s *Session) guarded(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("panic in a verb", "panic", r, "stack", string(debug.Stack()))
+			err = errors.New("internal error")
+		}
+	}()
+	return f()
 }
 
 // ended is where the result arrives; nil blocks when nothing runs.
@@ -139,7 +150,7 @@ func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok 
 func (s *Session) runDocument(ctx context.Context, doc *document, silent *int) (step, error) {
 	for _, w := range doc.Warnings {
 		s.notify(&twilio.Error{Code: w.Code, Message: w.Message}, func(n *call.Notification) {
-			n.Level, n.RequestURL, n.RequestMethod = call.LevelWarning, doc.URL, doc.method
+			n.RequestURL, n.RequestMethod = webhook.Redact(doc.URL), doc.method
 		})
 	}
 	*silent++
@@ -210,7 +221,7 @@ func (s *Session) recoverDocument(ctx context.Context, doc *document, err error)
 		if errors.As(err, &fe) {
 			fe.describe(n)
 		} else if doc != nil {
-			n.RequestURL, n.RequestMethod = doc.URL, doc.method
+			n.RequestURL, n.RequestMethod = webhook.Redact(doc.URL), doc.method
 		}
 	})
 	if o.FallbackURL == "" || (doc != nil && doc.noRetry) || isFallback(err) {
@@ -225,7 +236,7 @@ func (s *Session) recoverDocument(ctx context.Context, doc *document, err error)
 	}
 	d, err := s.fetch(ctx, step{
 		jump: true, method: o.FallbackMethod, url: o.FallbackURL,
-		params: url.Values{"ErrorCode": {strconv.Itoa(failed.Code)}, "ErrorUrl": {errorURL}},
+		params: url.Values{"ErrorCode": {strconv.Itoa(failed.Code)}, "ErrorUrl": {webhook.Redact(errorURL)}},
 	})
 	if err != nil {
 		return nil, fallbackError{err}
@@ -285,7 +296,7 @@ type fetchError struct {
 func (e *fetchError) Unwrap() error { return e.error }
 
 func (e *fetchError) describe(n *call.Notification) {
-	n.RequestMethod, n.RequestURL, n.RequestParams = e.method, e.url, e.params.Encode()
+	n.RequestMethod, n.RequestURL, n.RequestParams = e.method, webhook.Redact(e.url), e.params.Encode()
 	if e.response != nil {
 		n.ResponseBody = string(e.response.Body)
 		for name, values := range e.response.Header {
@@ -312,11 +323,11 @@ func (s *Session) fetch(ctx context.Context, next step) (*document, error) {
 	response, err := s.hooks.Fetch(ctx, webhook.Request{Method: method, URL: next.url, Params: params})
 	if err != nil {
 		if ctx.Err() == nil {
-			s.trace("%s %s failed: %s", method, next.url, asTwilio(err).Message)
+			s.trace("%s %s failed: %s", method, webhook.Redact(next.url), asTwilio(err).Message)
 		}
 		return nil, fail(err, response)
 	}
-	s.trace("%s %s %d in %d ms", method, next.url, response.Status, response.Duration.Milliseconds())
+	s.trace("%s %s %d in %d ms", method, webhook.Redact(next.url), response.Status, response.Duration.Milliseconds())
 	d, err := twiml.FromResponse(response.ContentType, response.Body, response.URL)
 	if err != nil {
 		return nil, fail(err, response)
@@ -326,8 +337,7 @@ func (s *Session) fetch(ctx context.Context, next step) (*document, error) {
 
 // errorPrompt tells the caller that the application failed, and ends the call.
 func (s *Session) errorPrompt(ctx context.Context, err error) (result, bool) {
-	r := result{reason: "application error: " + err.Error()}
-	s.trace("application error: %s", asTwilio(err).Message)
+	r := result{reason: "application error: " + asTwilio(err).Message}
 	if s.do(ctx, s.answer) != nil {
 		return r, ctx.Err() == nil
 	}

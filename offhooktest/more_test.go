@@ -1,0 +1,133 @@
+package offhooktest_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/offhooktest"
+)
+
+func TestAPhoneThatFallsSilentIsHungUp(t *testing.T) {
+	srv := offhooktest.Start(t, offhooktest.RTPTimeout(time.Second))
+	ph := srv.Phone(t, callee)
+	c := srv.Call(t, "To", callee, "From", caller, "Twiml", `<Response><Say loop="0">Anybody there</Say></Response>`)
+	line := ph.Answers()
+	line.Hears("Anybody there")
+	line.StopRTP(true)
+	line.HungUp()
+	c.Is("completed")
+	c.Notified(32014)
+}
+
+func TestATimeLimitCanBeChangedOnTheWay(t *testing.T) {
+	srv := offhooktest.Start(t)
+	ph := srv.Phone(t, callee)
+	c := srv.Call(t, "To", callee, "From", caller, "Twiml", `<Response><Pause length="600"/></Response>`)
+	line := ph.Answers()
+	c.Is("in-progress")
+	if code, answer := c.Update("TimeLimit", "1"); code != http.StatusOK {
+		t.Fatalf("update: %d %v", code, answer)
+	}
+	line.HungUp()
+	if d := c.Is("completed")["duration"]; d != "1" {
+		t.Errorf("duration %v, want 1", d)
+	}
+}
+
+func TestARedirectMayBringAnotherStatusCallback(t *testing.T) {
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	app.On("/first", `<Response><Pause length="600"/></Response>`)
+	app.On("/second", `<Response><Hangup/></Response>`)
+	ph := srv.Phone(t, callee)
+	c := srv.Call(t, "To", callee, "From", caller, "Url", app.URL("/first"), "StatusCallback", app.URL("/old"))
+	line := ph.Answers()
+	app.Got("/first")
+	if code, answer := c.Update("StatusCallback", app.URL("/new")); code != http.StatusBadRequest {
+		t.Errorf("StatusCallback without Url: %d %v, want 400", code, answer)
+	}
+	c.Update("Url", app.URL("/second"), "StatusCallback", app.URL("/new"), "StatusCallbackMethod", "GET")
+	line.HungUp()
+	if r := app.Got("/new", "CallStatus", "completed"); r.Method != "GET" {
+		t.Errorf("by %s, want GET", r.Method)
+	}
+	if len(app.Requests("/old")) > 0 {
+		t.Error("the old status callback was called")
+	}
+}
+
+func TestQueuedCallsSurviveARestart(t *testing.T) {
+	dir := t.TempDir()
+	first := offhooktest.Start(t, offhooktest.Data(dir), offhooktest.SimulatorLimits(0, 1))
+	ph := first.Phone(t, callee)
+	live := first.Call(t, "To", callee, "From", caller, "Twiml", `<Response><Pause length="600"/></Response>`)
+	line := ph.Answers()
+	waiting := first.Call(t, "To", callee, "From", caller, "Twiml", `<Response><Say>After the restart</Say></Response>`)
+	first.Stop()
+	if end := line.HungUp(); !end.Remote {
+		t.Errorf("the live call ended as %v, want a BYE", end)
+	}
+
+	second := offhooktest.Start(t, offhooktest.Data(dir), offhooktest.Phones(first))
+	if second.AccountSID != first.AccountSID {
+		t.Fatal("another account after the restart")
+	}
+	line = ph.Answers()
+	line.Hears("After the restart")
+	line.HungUp()
+	second.Find(t, waiting.SID).Is("completed")
+	second.Find(t, live.SID).Is("completed")
+}
+
+func TestCallsAreDialledAtThePaceOfTheirQueue(t *testing.T) {
+	srv := offhooktest.Start(t, offhooktest.SimulatorLimits(5, 0))
+	app := srv.App(t)
+	for i := range 6 {
+		number := callee + strconv.Itoa(i)
+		ph := srv.Phone(t, number)
+		srv.Call(t, "To", number, "From", caller, "Twiml", "<Response/>",
+			"StatusCallback", app.URL("/status"), "StatusCallbackEvent", "initiated")
+		t.Cleanup(func() { _ = ph })
+	}
+	var times []time.Time
+	for i := range 6 { // first in, first out
+		times = append(times, app.Got("/status", "To", callee+strconv.Itoa(i)).Time)
+	}
+	for i := 1; i < len(times); i++ {
+		if !times[i].After(times[i-1]) {
+			t.Errorf("call %d was dialled before call %d", i, i-1)
+		}
+	}
+	if d := times[5].Sub(times[0]); d < 900*time.Millisecond {
+		t.Errorf("six calls in %v at 5 calls a second", d)
+	}
+}
+
+func TestManyCallsAtOnce(t *testing.T) {
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	app.On("/voice", `<Response><Gather numDigits="1" action="/menu"><Say>Press one</Say></Gather></Response>`)
+	app.On("/menu", `<Response><Say>Sales</Say></Response>`)
+	const n = 20
+	done := make(chan *offhooktest.Call, n)
+	for i := range n {
+		number := "+1555020" + strconv.Itoa(1000+i)
+		ph := srv.Phone(t, number)
+		c := srv.Call(t, append(allEvents(app), "To", number, "From", caller, "Url", app.URL("/voice"))...)
+		go func() {
+			defer func() { done <- c }()
+			line := ph.Answers()
+			line.Hears("Press one")
+			line.Press("1")
+			line.Hears("Sales")
+			line.HungUp()
+		}()
+	}
+	for range n {
+		c := <-done
+		app.Got("/menu", "CallSid", c.SID, "Digits", "1")
+		app.Got("/status", "CallSid", c.SID, "CallStatus", "completed", "SequenceNumber", "3")
+	}
+}
