@@ -58,3 +58,12 @@ type InboundLeg struct {
 	CallID        string            // SIP Call-ID
 	Headers       map[string]string // X-… headers
 }
+
+// LegError is a leg that could not be made; Cause is what to record.
+type LegError struct {
+	Cause Cause
+	Err   error
+}
+
+func (e *LegError) Error() string { return e.Err.Error() }
+func (e *LegError) Unwrap() error { return e.Err }

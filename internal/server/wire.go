@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 
 	"github.com/offhook/offhook/internal/call"
@@ -18,6 +20,10 @@ func (d dialer) NewLeg(spec call.OutboundLeg) (session.Leg, error) {
 		return nil, err // not a nil *sip.Leg in an interface
 	}
 	return l, nil
+}
+
+func (d dialer) EndStored(ctx context.Context, stored *call.Dialog, answered bool) error {
+	return d.s.sip.EndStored(ctx, stored, answered)
 }
 
 // Self is an address that reaches the listener from this machine, also when it listens on every address.
@@ -47,3 +53,17 @@ func (m legMedia) Open(peer netip.Addr, sink sip.MediaSink) (sip.MediaStream, er
 type legStream struct{ *media.Stream }
 
 func (s legStream) Close() { s.Stream.Close() }
+
+func (s legStream) Answer(offer []byte) ([]byte, error) {
+	answer, err := s.Stream.Answer(offer)
+	if errors.Is(err, media.ErrBadSDP) {
+		err = badRequest{err}
+	}
+	return answer, err
+}
+
+// badRequest is an SDP that cannot be read: 400, where one that cannot be met is 488.
+type badRequest struct{ error }
+
+func (badRequest) SIPCode() int    { return 400 }
+func (e badRequest) Unwrap() error { return e.error }

@@ -71,9 +71,11 @@ func (m *Manager) Start(ctx context.Context) error {
 		return fmt.Errorf("session: calls left by the last run: %w", err)
 	}
 	for _, c := range left {
+		answered := c.Status == call.InProgress
 		if err := m.settle(ctx, c); err != nil {
 			return err
 		}
+		m.endStored(c, answered)
 	}
 	waiting, err := m.Store.Queued(ctx, "", laneBuffer)
 	if err != nil {
@@ -83,6 +85,18 @@ func (m *Manager) Start(ctx context.Context) error {
 		m.enqueue(c)
 	}
 	return nil
+}
+
+// endStored tells the other party of a call that an earlier process left behind.
+func (m *Manager) endStored(c *call.Call, answered bool) {
+	if c.Dialog == nil {
+		return
+	}
+	m.sessions.Go(func() {
+		if err := m.Dialer.EndStored(m.ctx, c.Dialog, answered); err != nil {
+			m.Log.Warn("a call of the last run was not ended at its other side", "call_sid", c.SID, "err", err)
+		}
+	})
 }
 
 // settle finalises a call whose process is gone: completed when it was answered, else failed.

@@ -21,7 +21,9 @@ import (
 // brokenVoice panics instead of speaking.
 type brokenVoice struct{}
 
-func (brokenVoice) Resolve(string, string) (speech.Voice, []*twilio.Error) { return speech.Voice{}, nil }
+func (brokenVoice) Resolve(string, string) (speech.Voice, []*twilio.Error) {
+	return speech.Voice{}, nil
+}
 func (brokenVoice) Say(context.Context, speech.Utterance) iter.Seq2[*audio.Clip, error] {
 	panic("a bug in speech")
 }
@@ -52,7 +54,8 @@ type eagerDialer struct{}
 func (eagerDialer) NewLeg(call.OutboundLeg) (Leg, error) {
 	return &eagerLeg{events: make(chan call.LegEvent, 4)}, nil
 }
-func (eagerDialer) Self() string { return "127.0.0.1:5060" }
+func (eagerDialer) EndStored(context.Context, *call.Dialog, bool) error { return nil }
+func (eagerDialer) Self() string                                        { return "127.0.0.1:5060" }
 
 func TestAPanicEndsItsCallAndNothingElse(t *testing.T) {
 	ctx := t.Context()

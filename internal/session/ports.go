@@ -45,8 +45,12 @@ type Leg interface {
 
 // Dialer makes legs to other parties.
 type Dialer interface {
-	// NewLeg reserves what the leg needs and sends nothing yet.
+	// NewLeg reserves what the leg needs and sends nothing yet. It may look names up. Its error may be a
+	// *call.LegError.
 	NewLeg(spec call.OutboundLeg) (Leg, error)
+	// EndStored ends a call of an earlier process by its stored dialog: BYE when it was answered, else
+	// CANCEL. It waits for the peer's answer, at most half a minute or until ctx is done.
+	EndStored(ctx context.Context, d *call.Dialog, answered bool) error
 	// Self is the host:port of our own SIP listener, for calls to our own numbers.
 	Self() string
 }

@@ -96,7 +96,12 @@ func (s *Session) dial(ctx context.Context) error {
 	if err != nil {
 		s.m.notify(notification(s.call, asTwilio(err), now))
 		s.call.DialedAt = now
-		s.finish(call.Failed, call.Cause{Reason: err.Error(), Code: asTwilio(err).Code, Local: true})
+		cause := call.Cause{Reason: err.Error(), Code: asTwilio(err).Code, Local: true}
+		var le *call.LegError
+		if errors.As(err, &le) {
+			cause = le.Cause
+		}
+		s.finish(call.StatusOf(cause.SIPCode), cause)
 		return nil
 	}
 	s.leg = leg
@@ -194,6 +199,7 @@ func (s *Session) onLeg(e call.LegEvent) {
 			return
 		}
 		s.trace("%d ringing", e.Code)
+		s.call.Dialog = s.leg.Dialog() // a challenge or another target changed CSeq and branch
 		s.move(call.Ringing, "ringing", "ringing")
 	case call.LegAnswered:
 		s.ringing.Stop()

@@ -10,6 +10,7 @@ package sip
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -91,7 +92,7 @@ var _ = func() struct{} {
 	return struct{}{}
 }()
 
-// Errors of the API; NewLeg wraps them in an *Error.
+// Errors of the API; NewLeg wraps them in an *call.LegError.
 var (
 	ErrOver   = errors.New("leg is over")
 	ErrClosed = errors.New("endpoint is closed")
@@ -99,17 +100,9 @@ var (
 	ErrTarget = errors.New("target cannot be called")
 )
 
-// Error is a leg that could not be made; Cause is what to record.
-type Error struct {
-	Cause call.Cause
-	Err   error
-}
-
-func (e *Error) Error() string { return "sip: " + e.Err.Error() }
-func (e *Error) Unwrap() error { return e.Err }
-
-func failure(code int, err error) *Error {
-	return &Error{Cause: call.Cause{SIPCode: code, Reason: err.Error(), Local: true}, Err: err}
+func failure(code int, err error) *call.LegError {
+	err = fmt.Errorf("sip: %w", err)
+	return &call.LegError{Cause: call.Cause{SIPCode: code, Reason: err.Error(), Local: true}, Err: err}
 }
 
 func (c *Config) setDefaults() {

@@ -35,7 +35,7 @@ type out struct {
 const resolveTimeout = 10 * time.Second
 
 // NewLeg makes an outbound leg: it resolves the target, opens media and fixes Call-ID, tag and branch, but
-// sends nothing. It blocks for DNS when the target is a name. The error is an *Error.
+// sends nothing. It blocks for DNS when the target is a name. The error is an *call.LegError.
 func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
 	var target sip.Uri
 	if err := sip.ParseUri(spec.Target, &target); err != nil || !isSIP(&target) || hasControl(spec.Target) || strings.ContainsAny(spec.Target, " <>\"") {
