@@ -149,6 +149,31 @@ func TestSIPpIsCanceled(t *testing.T) {
 	peer.ends()
 }
 
+// The CANCEL of the ring time-out and the answer cross.
+func TestSIPpAnswersTooLate(t *testing.T) {
+	t.Parallel()
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	peer := play(t, script{File: "crossed"})
+	c := srv.Call(t, append(allEvents(app), "To", peer.uri(), "From", caller, "Url", app.URL("/voice"), "Timeout", "1")...)
+	gotInOrder(t, app, c.SID, "initiated", "ringing", "no-answer")
+	peer.ends() // with our ACK and BYE
+	if len(app.Requests("/voice")) != 0 {
+		t.Error("TwiML was asked for")
+	}
+}
+
+func TestSIPpRingsReliably(t *testing.T) {
+	t.Parallel()
+	srv := offhooktest.Start(t)
+	app, ear := srv.App(t), newEar(t)
+	peer := play(t, script{File: "reliable", Audio: ear.Port})
+	c := srv.Call(t, append(allEvents(app), "To", peer.uri(), "From", caller, "Twiml", `<Response><Say>Reliable</Say></Response>`)...)
+	ear.hears("Reliable")
+	gotInOrder(t, app, c.SID, "initiated", "ringing", "in-progress", "completed")
+	peer.ends()
+}
+
 func TestSIPpRedirects(t *testing.T) {
 	t.Parallel()
 	srv := offhooktest.Start(t)

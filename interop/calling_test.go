@@ -63,6 +63,18 @@ func TestSIPpHoldsACall(t *testing.T) {
 	}
 }
 
+func TestSIPpPressesKeysByINFO(t *testing.T) {
+	t.Parallel()
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	app.On("/voice", `<Response><Gather action="/menu"><Say loop="0">Press five</Say></Gather></Response>`)
+	app.On("/menu", `<Response/>`)
+	srv.Number(t, own, app.URL("/voice"))
+	peer := play(t, script{File: "info", Dial: srv.SIP, To: own, From: caller})
+	app.Got("/menu", "Digits", "5", "FinishedOnKey", "#")
+	peer.ends()
+}
+
 func TestSIPpGivesUp(t *testing.T) {
 	t.Parallel()
 	srv := offhooktest.Start(t)
@@ -84,7 +96,8 @@ func TestSIPpRepeatsItsINVITE(t *testing.T) {
 	app, ear := srv.App(t), newEar(t)
 	app.On("/voice", `<Response><Pause length="1"/><Say>Once</Say><Pause length="1"/></Response>`)
 	srv.Number(t, own, app.URL("/voice"), "StatusCallback", app.URL("/status"))
-	peer := play(t, script{File: "again", Dial: srv.SIP, To: own, From: caller, Audio: ear.Port})
+	// Without -nr SIPp repeats its last message whenever it gets the same answer twice, for ever here.
+	peer := play(t, script{File: "again", Dial: srv.SIP, To: own, From: caller, Audio: ear.Port, Args: []string{"-nr"}})
 	ear.hears("Once")
 	peer.ends()
 	app.Got("/status", "CallStatus", "completed")
