@@ -2,6 +2,7 @@ package interop
 
 import (
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 
@@ -34,6 +35,9 @@ func TestSIPpCalls(t *testing.T) {
 			first := app.Got("/voice", "CallStatus", "ringing", "Direction", "inbound", "From", caller, "To", own)
 			ear.hears("Welcome")
 			ear.gotKeys("7")
+			if got := ear.codec(); got != s.Codec {
+				t.Errorf("audio is of payload type %d, want %d", got, s.Codec)
+			}
 			peer.ends()
 			sid := first.Params.Get("CallSid")
 			gotInOrder(t, app, sid, "completed")
@@ -149,14 +153,14 @@ func TestSIPpCallsNobody(t *testing.T) {
 }
 
 func TestABurstOfSIPpCalls(t *testing.T) {
-	const burst = "50"
+	const burst = 50 // calls, 25 a second
 	srv := offhooktest.Start(t)
 	app := srv.App(t)
 	app.On("/voice", `<Response><Say>Hello and good bye</Say></Response>`)
 	srv.Number(t, own, app.URL("/voice"), "StatusCallback", app.URL("/status"))
-	peer := play(t, script{File: "burst", Dial: srv.SIP, To: own, From: caller, Args: []string{"-r", "25", "-m", burst}})
+	peer := play(t, script{File: "burst", Dial: srv.SIP, To: own, From: caller, Args: []string{"-r", "25", "-m", strconv.Itoa(burst)}})
 	peer.ends()
-	for range 50 {
+	for range burst {
 		app.Got("/status", "CallStatus", "completed", "SequenceNumber", "0")
 	}
 	list := calls(srv)
@@ -165,7 +169,7 @@ func TestABurstOfSIPpCalls(t *testing.T) {
 			t.Errorf("call: %v", c)
 		}
 	}
-	if len(list) != 50 {
+	if len(list) != burst {
 		t.Errorf("%d calls", len(list))
 	}
 	for _, live := range []string{"queued", "ringing", "in-progress"} {

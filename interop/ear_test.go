@@ -22,7 +22,7 @@ type ear struct {
 	mu      sync.Mutex
 	heard   speech.Ear
 	packets int
-	payload byte // type of the last packet
+	payload byte // type of the last audio
 	keys    []byte
 	keyAt   uint32 // RTP timestamp of the last key: its packets share it
 	wake    chan struct{}
@@ -70,18 +70,19 @@ func (e *ear) take(p []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.packets++
-	e.payload = p[1] & 0x7f
-	switch e.payload {
+	switch kind := p[1] & 0x7f; kind {
 	case typePCMU:
+		e.payload = kind
 		e.heard.Write(audio.DecodeULaw(body))
 	case typePCMA:
+		e.payload = kind
 		e.heard.Write(audio.DecodeALaw(body))
 	case typeTelephone:
 		if len(body) >= 4 && (len(e.keys) == 0 || stamp != e.keyAt) {
 			e.keys, e.keyAt = append(e.keys, "0123456789*#ABCD"[body[0]&15]), stamp
 		}
 	default:
-		e.t.Errorf("RTP of payload type %d, which nobody offered", e.payload)
+		e.t.Errorf("RTP of payload type %d, which nobody offered", kind)
 	}
 	close(e.wake)
 	e.wake = make(chan struct{})
@@ -143,9 +144,9 @@ func (e *ear) forget() {
 	e.heard, e.keys = speech.Ear{}, nil
 }
 
-// codec is the payload type of the last packet.
-func (e *ear) codec() byte {
+// codec is the payload type of the last audio.
+func (e *ear) codec() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.payload
+	return int(e.payload)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,7 +80,7 @@ func play(t *testing.T, s script) *sipp {
 	if s.TCP {
 		args = append(args, "-t", "t1")
 	}
-	if !has(s.Args, "-m") {
+	if !slices.Contains(s.Args, "-m") {
 		args = append(args, "-m", "1")
 	}
 	args = append(args, s.Args...)
@@ -95,15 +96,6 @@ func play(t *testing.T, s script) *sipp {
 		p.listens(port)
 	}
 	return p
-}
-
-func has(args []string, name string) bool {
-	for _, a := range args {
-		if a == name {
-			return true
-		}
-	}
-	return false
 }
 
 // render writes the scenario into dir.
@@ -154,7 +146,8 @@ func (p *sipp) file(kind string) string {
 // rawSockets says whether SIPp may play keys: it needs raw sockets for them.
 func rawSockets(t *testing.T) {
 	t.Helper()
-	c, err := net.ListenPacket("ip4:udp", "127.0.0.1")
+	var lc net.ListenConfig
+	c, err := lc.ListenPacket(t.Context(), "ip4:udp", "127.0.0.1")
 	if err == nil {
 		c.Close()
 		return
