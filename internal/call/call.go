@@ -5,6 +5,8 @@ package call
 
 import (
 	"time"
+
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // Direction says who asked for the call; the values are Twilio's.
@@ -20,6 +22,7 @@ const (
 // Call is the stored record of one call session and the source of both API resources.
 type Call struct {
 	SID        string // CA…
+	Seq        int64  // order of commit among all calls; the store sets it
 	AccountSID string // AC…
 	ParentSID  string // the call whose <Dial> made this one, or ""
 	To, From   string // E.164 with +, sip: URI or client: identity
@@ -79,6 +82,11 @@ func (c *Call) Duration() (seconds int, ok bool) {
 		return 0, true
 	}
 	return int(c.EndedAt.Sub(c.AnsweredAt).Round(time.Second) / time.Second), true
+}
+
+// PageToken is c's place in a list of calls.
+func (c *Call) PageToken() twilio.PageToken {
+	return twilio.PageToken{SID: c.SID, Time: c.DateCreated.UnixMicro(), Seq: c.Seq}
 }
 
 // Clone is a deep enough copy: nothing a Session later changes in c shows in the clone.

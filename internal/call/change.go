@@ -3,6 +3,8 @@ package call
 import (
 	"net/url"
 	"time"
+
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // Change is what one step of a call's life adds beside its row. The store writes row and Change in one
@@ -56,6 +58,11 @@ type Notification struct {
 	RequestParams   string // form encoded
 	ResponseHeaders string
 	ResponseBody    string // at most 64 kB
+}
+
+// PageToken is n's place in a list of notifications.
+func (n *Notification) PageToken() twilio.PageToken {
+	return twilio.PageToken{SID: n.SID, Time: n.Time.UnixMicro()}
 }
 
 // Levels of a notification.

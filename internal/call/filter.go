@@ -1,6 +1,10 @@
 package call
 
-import "time"
+import (
+	"time"
+
+	"github.com/offhook/offhook/internal/twilio"
+)
 
 // Filter selects calls of one account, newest first. Zero values do not restrict.
 type Filter struct {
@@ -15,18 +19,17 @@ type Filter struct {
 
 	Limit  int // rows wanted
 	Offset int // rows to skip, when no cursor is given
-	// AfterSID continues behind (older than) that call, BeforeSID returns the page just ahead of
-	// (newer than) it; the rows of both come newest first. A cursor's call may have been deleted:
-	// then the page is empty.
-	AfterSID, BeforeSID string
+	// Cursor continues behind (older than) the place it names, or with Before returns the page just
+	// ahead of (newer than) it; the rows of both come newest first. The call there may be gone.
+	Cursor twilio.PageToken
 }
 
 // NumberFilter selects numbers of one account, newest first. Zero values do not restrict.
 type NumberFilter struct {
 	AccountSID   string
-	PhoneNumber  string // E.164, or a pattern in which * stands for any digits
+	PhoneNumber  string // E.164, or part of one; * stands for one digit
 	FriendlyName string // exact
 
-	Limit, Offset       int
-	AfterSID, BeforeSID string // as in Filter
+	Limit, Offset int
+	Cursor        twilio.PageToken // as in Filter
 }

@@ -3,6 +3,8 @@ package call
 import (
 	"net/netip"
 	"time"
+
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // Account owns calls and numbers; its token signs every webhook and opens the API.
@@ -28,6 +30,11 @@ type Number struct {
 	CallerIDLookup bool
 	DateCreated    time.Time
 	DateUpdated    time.Time
+}
+
+// PageToken is n's place in a list of numbers.
+func (n *Number) PageToken() twilio.PageToken {
+	return twilio.PageToken{SID: n.SID, Time: n.DateCreated.UnixMicro()}
 }
 
 // Trunk is a carrier connection: where calls to numbers go and who may send us calls.

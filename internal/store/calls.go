@@ -33,6 +33,9 @@ type insertCall struct {
 	values []any
 }
 
+// seq is what the writer numbered the call, once it is committed.
+func (i *insertCall) seq() int64 { return i.values[callSeqColumn].(int64) }
+
 func fixedValues(c *call.Call) ([]any, error) {
 	metadata, err := toJSON(c.Metadata, len(c.Metadata) == 0)
 	if err != nil {
@@ -76,7 +79,7 @@ func scanCall(r scanner) (*call.Call, error) {
 		queueTime int64
 	)
 	err := r.Scan(
-		&c.SID, &ignored, &c.AccountSID, &c.ParentSID, &c.To, &c.From, &c.Direction, &c.NumberSID, &c.QueueKey,
+		&c.SID, &c.Seq, &c.AccountSID, &c.ParentSID, &c.To, &c.From, &c.Direction, &c.NumberSID, &c.QueueKey,
 		asTime{&c.DateCreated}, &c.Annotation, asJSON{&c.Metadata},
 		&c.Status, asJSON{&c.Cause}, asTime{&c.DateUpdated}, asTime{&c.DialedAt}, asTime{&c.AnsweredAt},
 		asTime{&c.EndedAt}, &ignored, &queueTime, &c.TrunkSID,
@@ -90,14 +93,18 @@ func scanCall(r scanner) (*call.Call, error) {
 	return &c, nil
 }
 
-// CreateCall inserts a call that an API asked for, with its change. It waits behind the writes of live
+// CreateCall inserts a call that an API asked for, with its change, and sets c.Seq. It waits behind the writes of live
 // calls; when too many wait already it returns call.ErrUnavailable at once. A taken SID is call.ErrConflict.
 func (s *Store) CreateCall(ctx context.Context, c *call.Call, ch call.Change) error {
 	j, err := newCallJob(c, ch)
 	if err != nil {
 		return err
 	}
-	return s.w.api(ctx, j)
+	if err := s.w.api(ctx, j); err != nil {
+		return err
+	}
+	c.Seq = j.call.seq()
+	return nil
 }
 
 // AddCall is CreateCall for a call that is live already, such as one that came in: it goes ahead.
@@ -106,7 +113,11 @@ func (s *Store) AddCall(ctx context.Context, c *call.Call, ch call.Change) error
 	if err != nil {
 		return err
 	}
-	return s.w.live(ctx, j)
+	if err := s.w.live(ctx, j); err != nil {
+		return err
+	}
+	c.Seq = j.call.seq()
+	return nil
 }
 
 func newCallJob(c *call.Call, ch call.Change) (*job, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 func testFilters(t *testing.T, b backend) {
@@ -103,17 +104,16 @@ func testPages(t *testing.T, b backend) {
 		more bool
 	}{
 		{"first page", call.Filter{Limit: 3}, all[:3], true},
-		{"second page", call.Filter{Limit: 3, AfterSID: all[2].SID}, all[3:6], true},
-		{"last page", call.Filter{Limit: 3, AfterSID: all[5].SID}, all[6:], false},
-		{"exactly the rest", call.Filter{Limit: 4, AfterSID: all[2].SID}, all[3:], false},
-		{"behind the end", call.Filter{Limit: 3, AfterSID: all[6].SID}, nil, false},
-		{"back to the middle", call.Filter{Limit: 2, BeforeSID: all[4].SID}, all[2:4], true},
-		{"back to the start", call.Filter{Limit: 3, BeforeSID: all[3].SID}, all[:3], false},
+		{"second page", call.Filter{Limit: 3, Cursor: all[2].PageToken()}, all[3:6], true},
+		{"last page", call.Filter{Limit: 3, Cursor: all[5].PageToken()}, all[6:], false},
+		{"exactly the rest", call.Filter{Limit: 4, Cursor: all[2].PageToken()}, all[3:], false},
+		{"behind the end", call.Filter{Limit: 3, Cursor: all[6].PageToken()}, nil, false},
+		{"back to the middle", call.Filter{Limit: 2, Cursor: before(all[4].PageToken())}, all[2:4], true},
+		{"back to the start", call.Filter{Limit: 3, Cursor: before(all[3].PageToken())}, all[:3], false},
 		{"offset", call.Filter{Limit: 2, Offset: 4}, all[4:6], true},
 		{"offset behind the end", call.Filter{Limit: 2, Offset: 40}, nil, false},
-		{"a cursor that is gone", call.Filter{Limit: 2, AfterSID: "CA0"}, nil, false},
-		{"another account's cursor", call.Filter{Limit: 2, AfterSID: foreign.SID}, nil, false},
-		{"with a filter", call.Filter{Limit: 2, To: all[0].To, AfterSID: all[3].SID}, all[4:6], true},
+		{"another account's place is one in time", call.Filter{Limit: 2, Cursor: foreign.PageToken()}, all[3:5], true},
+		{"with a filter", call.Filter{Limit: 2, To: all[0].To, Cursor: all[3].PageToken()}, all[4:6], true},
 	} {
 		test.f.AccountSID = account
 		got, more, err := s.ListCalls(t.Context(), test.f)
@@ -122,6 +122,28 @@ func testPages(t *testing.T, b backend) {
 			t.Errorf("%s: %s (more %v), want %s (%v)", test.name, sids(got), more, sids(test.want), test.more)
 		}
 	}
+
+	// Paging goes on behind and ahead of a call that was deleted meanwhile, also among those of one microsecond.
+	gone := all[4].PageToken()
+	end(t, s, all[4], call.Canceled, morning)
+	must(t, s.DeleteCall(t.Context(), account, all[4].SID))
+	for want, f := range map[string]call.Filter{
+		sids(all[5:]):  {Cursor: gone},
+		sids(all[2:4]): {Cursor: before(gone), Limit: 2},
+	} {
+		f.AccountSID = account
+		got, _, err := s.ListCalls(t.Context(), f)
+		must(t, err)
+		if sids(got) != want {
+			t.Errorf("around a deleted call: %s, want %s", sids(got), want)
+		}
+	}
+}
+
+// before is the place ahead of an item instead of behind it.
+func before(p twilio.PageToken) twilio.PageToken {
+	p.Before = true
+	return p
 }
 
 func testNotifications(t *testing.T, b backend) {

@@ -73,8 +73,8 @@ func testNumbers(t *testing.T, b backend) {
 		{"name", call.NumberFilter{FriendlyName: "line 100%_2"}, "PN2 ", false},
 		{"name is exact", call.NumberFilter{FriendlyName: "line"}, "", false},
 		{"page", call.NumberFilter{Limit: 2}, "PN2 PN1 ", true},
-		{"next page", call.NumberFilter{Limit: 2, AfterSID: "PN1"}, "PN0 ", false},
-		{"page before", call.NumberFilter{Limit: 1, BeforeSID: "PN0"}, "PN1 ", true},
+		{"next page", call.NumberFilter{Limit: 2, Cursor: all[1].PageToken()}, "PN0 ", false},
+		{"page before", call.NumberFilter{Limit: 1, Cursor: before(all[0].PageToken())}, "PN1 ", true},
 	} {
 		test.f.AccountSID = account
 		list, more, err := s.ListNumbers(t.Context(), test.f)

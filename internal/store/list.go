@@ -22,7 +22,8 @@ type listing struct {
 	conditions    []string
 	args          []any
 	limit, offset int
-	after, before string // SIDs
+	cursor        []any // values of order and tie at the place to begin at; nil: at the newest
+	before        bool  // the page ahead of the cursor, not behind it
 }
 
 // where adds a condition.
@@ -38,20 +39,14 @@ func (l *listing) equal(column, value string) {
 	}
 }
 
-// build is the query: one row more than wanted, which tells whether there are more. Behind a cursor that
-// is gone the comparison is with NULL, so the page is empty.
+// build is the query: one row more than wanted, which tells whether there are more.
 func (l *listing) build(account string) (query string, args []any) {
-	direction := " DESC"
-	cursor := func(sid, comparison string) {
-		pair := l.order + ", " + l.tie
-		l.where("("+pair+") "+comparison+" (SELECT "+pair+" FROM "+l.table+" WHERE sid = ? AND account_sid = ?)", sid, account)
+	direction, comparison := " DESC", "<"
+	if l.before {
+		direction, comparison = "", ">"
 	}
-	switch {
-	case l.after != "":
-		cursor(l.after, "<")
-	case l.before != "":
-		cursor(l.before, ">")
-		direction = ""
+	if l.cursor != nil {
+		l.where("("+l.order+", "+l.tie+") "+comparison+" (?, ?)", l.cursor...)
 	}
 	query = "SELECT " + l.columns + " FROM " + l.table + " WHERE account_sid = ?"
 	if len(l.conditions) > 0 {
@@ -59,7 +54,7 @@ func (l *listing) build(account string) (query string, args []any) {
 	}
 	query += " ORDER BY " + l.order + direction + ", " + l.tie + direction + " LIMIT ?"
 	args = append(append([]any{account}, l.args...), l.limit+1)
-	if l.offset > 0 && l.after == "" && l.before == "" {
+	if l.offset > 0 && l.cursor == nil {
 		query += " OFFSET ?"
 		args = append(args, l.offset)
 	}
@@ -89,18 +84,21 @@ func list[T any](ctx context.Context, s *Store, l *listing, account string, scan
 	if more = len(page) > l.limit; more {
 		page = page[:l.limit]
 	}
-	if l.before != "" && l.after == "" {
+	if l.before {
 		slices.Reverse(page)
 	}
 	return page, more, nil
 }
 
 // ListCalls lists the calls a filter selects, newest first. more tells whether the filter selects calls
-// behind the page (older), or with BeforeSID ahead of it (newer). Limit 0 is 50.
+// behind the page (older), or with Cursor.Before ahead of it (newer). Limit 0 is 50.
 func (s *Store) ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error) {
 	l := &listing{
 		table: "calls", columns: callColumns, order: "date_created", tie: "seq",
-		limit: f.Limit, offset: f.Offset, after: f.AfterSID, before: f.BeforeSID,
+		limit: f.Limit, offset: f.Offset,
+	}
+	if at := f.Cursor; at.SID != "" {
+		l.cursor, l.before = []any{at.Time, at.Seq}, at.Before
 	}
 	l.equal("to_addr", f.To)
 	l.equal("from_addr", f.From)
@@ -141,7 +139,10 @@ func (l *listing) between(column string, after, before int64) {
 func (s *Store) ListNumbers(ctx context.Context, f call.NumberFilter) (numbers []*call.Number, more bool, err error) {
 	l := &listing{
 		table: "numbers", columns: numberColumns, order: "date_created", tie: "sid",
-		limit: f.Limit, offset: f.Offset, after: f.AfterSID, before: f.BeforeSID,
+		limit: f.Limit, offset: f.Offset,
+	}
+	if at := f.Cursor; at.SID != "" {
+		l.cursor, l.before = []any{at.Time, at.SID}, at.Before
 	}
 	if f.PhoneNumber != "" {
 		pattern := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_", "*", "_").Replace(f.PhoneNumber)

@@ -187,7 +187,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		sorts bool
 	}{
 		{"all", page(func(*listing) {}), "calls_list (account_sid=?)", false},
-		{"next page", page(func(l *listing) { l.after = "CA1" }), "calls_list (account_sid=? AND date_created<?)", false},
+		{"next page", page(func(l *listing) { l.cursor = []any{1, 1} }), "calls_list (account_sid=? AND (date_created,seq)<(?,?))", false},
 		{"To", page(func(l *listing) { l.equal("to_addr", "+1") }), "calls_to (account_sid=? AND to_addr=?)", false},
 		{"From", page(func(l *listing) { l.equal("from_addr", "+1") }), "calls_from (account_sid=? AND from_addr=?)", false},
 		{"Status", page(func(l *listing) { l.where("status IN (?)", "busy") }), "calls_status (account_sid=? AND status=?)", false},

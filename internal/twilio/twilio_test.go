@@ -94,12 +94,12 @@ func TestTime(t *testing.T) {
 
 func TestPageToken(t *testing.T) {
 	const sid = "CA0123456789abcdef0123456789abcdef"
-	for _, want := range []PageToken{{SID: sid}, {SID: sid, Before: true}} {
+	for _, want := range []PageToken{{SID: sid}, {SID: sid, Before: true}, {SID: sid, Time: 1 << 50, Seq: 1<<63 - 1}} {
 		if got, ok := ParsePageToken(want.String(), CallPrefix); !ok || got != want {
 			t.Errorf("%v: got %v, %t", want, got, ok)
 		}
 	}
-	for _, bad := range []string{"", "P", "PA", "PC" + sid, "PAPN" + sid[2:], "PA" + sid + "0", "pa" + sid} {
+	for _, bad := range []string{"", "P", "PA", "PC" + sid, "PA" + sid, "PAPN" + sid[2:] + "-1-1", "PA" + sid + "0-1-1", "pa" + sid + "-1-1", "PA" + sid + "-1", "PA" + sid + "--1", "PA" + sid + "-1-1-1", "PA" + sid + "-1-%"} {
 		if _, ok := ParsePageToken(bad, CallPrefix); ok {
 			t.Errorf("%q was taken", bad)
 		}

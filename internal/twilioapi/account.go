@@ -42,7 +42,9 @@ func (a *api) listAccounts(q *request) error {
 		n = 0
 	}
 	q.list(&l.page, base+"/Accounts", "accounts", n, false,
-		func(int) string { return q.account.SID },
+		func(int) twilio.PageToken {
+			return twilio.PageToken{SID: q.account.SID, Time: q.account.DateCreated.UnixMicro()}
+		},
 		func(int) { q.enc.account(q.account) })
 	q.send(http.StatusOK)
 	return nil

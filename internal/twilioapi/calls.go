@@ -171,13 +171,13 @@ func (a *api) listCalls(q *request) error {
 		return err
 	}
 	l.AccountSID = q.account.SID
-	l.Limit, l.Offset, l.AfterSID, l.BeforeSID = l.cursor()
+	l.Limit, l.Offset, l.Cursor = l.cursor()
 	calls, more, err := a.Store.ListCalls(q.r.Context(), l.Filter)
 	if err != nil {
 		return err
 	}
 	q.list(&l.page, base+"/Accounts/"+q.account.SID+"/Calls", "calls", len(calls), more,
-		func(i int) string { return calls[i].SID },
+		func(i int) twilio.PageToken { return calls[i].PageToken() },
 		func(i int) { q.enc.call(calls[i]) })
 	q.send(http.StatusOK)
 	return nil

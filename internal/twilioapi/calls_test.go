@@ -3,6 +3,7 @@ package twilioapi
 import (
 	"context"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // slowStore holds the first fetch of a call until it is released.
@@ -107,8 +109,8 @@ func TestListFilters(t *testing.T) {
 		{"PageSize=5000", call.Filter{Limit: 1000}},
 		{"PageSize=20&Page=3", call.Filter{Limit: 20, Offset: 60}},
 		{"Page=-1", call.Filter{}},
-		{"Page=3&PageToken=PA" + callSID(5), call.Filter{AfterSID: callSID(5)}},
-		{"Page=3&PageToken=PB" + callSID(5), call.Filter{BeforeSID: callSID(5)}},
+		{"Page=3&PageToken=" + twilio.PageToken{SID: callSID(5), Time: 7, Seq: 8}.String(), call.Filter{Cursor: twilio.PageToken{SID: callSID(5), Time: 7, Seq: 8}}},
+		{"Page=3&PageToken=" + twilio.PageToken{SID: callSID(5), Before: true}.String(), call.Filter{Cursor: twilio.PageToken{SID: callSID(5), Before: true}}},
 		{"Status=&To=&StartTime=&PageSize=&PageToken=&Unknown=1", call.Filter{}},
 	}
 	for _, tt := range tests {
@@ -184,7 +186,7 @@ func TestPagingBothWays(t *testing.T) {
 	f.addCalls(7)
 	for i := range 7 {
 		f.notifications = append(f.notifications, call.Notification{SID: "NO" + callSID(9 - i)[2:], AccountSID: testSID, Time: testTime})
-		f.numbers = append(f.numbers, &call.Number{SID: "PN" + callSID(9 - i)[2:], AccountSID: testSID, FriendlyName: "a b"})
+		f.numbers = append(f.numbers, &call.Number{SID: "PN" + callSID(9 - i)[2:], AccountSID: testSID, FriendlyName: "a b", DateCreated: testTime})
 	}
 	for _, path := range []string{
 		callsPath + ".json?Status=queued&PageSize=3",
@@ -212,9 +214,9 @@ func TestPagingBothWays(t *testing.T) {
 			if want := collection + "?" + query + "&Page=0"; pages[0].URI != want {
 				t.Errorf("uri %s, want %s", pages[0].URI, want)
 			}
-			token := "PA" + forth[0][2]
-			if want := collection + "?" + query + "&Page=1&PageToken=" + token; *pages[0].NextPageURI != want || pages[1].URI != want {
-				t.Errorf("next %s, want %s", *pages[0].NextPageURI, want)
+			token := "PA" + forth[0][2] + "-"
+			if want := collection + "?" + query + "&Page=1&PageToken=" + token; !strings.HasPrefix(*pages[0].NextPageURI, want) || pages[1].URI != *pages[0].NextPageURI {
+				t.Errorf("next %s, want %s…", *pages[0].NextPageURI, want)
 			}
 		})
 	}
@@ -242,7 +244,7 @@ func TestPagingWhileCallsArrive(t *testing.T) {
 	f.addCalls(4)
 	var first, second, back envelope
 	ask(t, f, "GET", callsPath+".json?PageSize=2", nil).decode(t, &first)
-	f.calls = append([]*call.Call{{SID: callSID(9), AccountSID: testSID}, {SID: callSID(8), AccountSID: testSID}}, f.calls...)
+	f.calls = append([]*call.Call{{SID: callSID(9), AccountSID: testSID, DateCreated: testTime}, {SID: callSID(8), AccountSID: testSID, DateCreated: testTime}}, f.calls...)
 	ask(t, f, "GET", *first.NextPageURI, nil).decode(t, &second)
 	if diff := cmp.Diff([]string{callSID(2), callSID(1)}, second.sids()); diff != "" {
 		t.Error(diff)
@@ -250,6 +252,26 @@ func TestPagingWhileCallsArrive(t *testing.T) {
 	ask(t, f, "GET", *second.PreviousPageURI, nil).decode(t, &back)
 	if diff := cmp.Diff(first.sids(), back.sids()); diff != "" || back.Page != 0 || back.PreviousPageURI != nil {
 		t.Errorf("%s %+v", diff, back)
+	}
+}
+
+// A list that is emptied page by page, as clean-up scripts do: every call is seen.
+func TestPagingWhileCallsAreDeleted(t *testing.T) {
+	f := newFake()
+	f.addCalls(7)
+	seen := 0
+	for uri := callsPath + ".json?PageSize=3"; uri != ""; {
+		var e envelope
+		ask(t, f, "GET", uri, nil).decode(t, &e)
+		gone := e.sids()
+		seen += len(gone)
+		f.calls = slices.DeleteFunc(f.calls, func(c *call.Call) bool { return slices.Contains(gone, c.SID) })
+		if uri = ""; e.NextPageURI != nil {
+			uri = *e.NextPageURI
+		}
+	}
+	if seen != 7 {
+		t.Errorf("%d calls seen of 7", seen)
 	}
 }
 
@@ -296,7 +318,10 @@ func TestNotificationFilters(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		"": 4, "Log=0": 2, "Log=1": 2, "MessageDate=2026-03-03": 1, "MessageDate%3C=2026-03-03": 2, "MessageDate%3E=2026-03-03": 2, "MessageDate>=2026-03-03&Log=1": 1,
-		"PageToken=PANO" + callSID(77)[2:]: 0,
+		// Behind and ahead of the second, which may be gone.
+		"PageToken=" + twilio.PageToken{SID: "NO" + callSID(8)[2:], Time: testTime.Add(-24 * time.Hour).UnixMicro()}.String():                2,
+		"PageToken=" + twilio.PageToken{SID: "NO" + callSID(77)[2:], Time: testTime.Add(-24*time.Hour - 1000).UnixMicro()}.String():          2,
+		"PageToken=" + twilio.PageToken{SID: "NO" + callSID(77)[2:], Time: testTime.Add(-24 * time.Hour).UnixMicro(), Before: true}.String(): 1,
 	} {
 		var e envelope
 		ask(t, f, "GET", base+"/Accounts/"+testSID+"/Notifications.json?"+query, nil).decode(t, &e)

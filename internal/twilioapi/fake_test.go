@@ -1,6 +1,7 @@
 package twilioapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 const (
@@ -110,22 +112,27 @@ func (f *fake) Call(_ context.Context, accountSID, sid string) (*call.Call, erro
 
 func (f *fake) ListCalls(_ context.Context, filter call.Filter) ([]*call.Call, bool, error) {
 	f.filter = filter
-	page, more := cut(f.calls, func(c *call.Call) string { return c.SID }, filter.Limit, filter.Offset, filter.AfterSID, filter.BeforeSID)
+	page, more := cut(f.calls, (*call.Call).PageToken, filter.Limit, filter.Offset, filter.Cursor)
 	return page, more, f.err
 }
 
 // cut pages as package store does.
-func cut[T any](all []T, sid func(T) string, limit, offset int, after, before string) ([]T, bool) {
-	at := func(s string) int { return slices.IndexFunc(all, func(v T) bool { return sid(v) == s }) }
-	switch {
-	case after != "":
-		if offset = at(after) + 1; offset == 0 {
-			return nil, false
+func cut[T any](all []T, place func(T) twilio.PageToken, limit, offset int, at twilio.PageToken) ([]T, bool) {
+	newer := func(p twilio.PageToken) bool {
+		return cmp.Or(cmp.Compare(p.Time, at.Time), cmp.Compare(p.Seq, at.Seq), cmp.Compare(p.SID, at.SID)) > 0
+	}
+	if at.SID != "" {
+		offset = slices.IndexFunc(all, func(v T) bool { return !newer(place(v)) })
+		if offset < 0 {
+			offset = len(all)
 		}
-	case before != "":
-		end := max(at(before), 0)
-		from := max(end-limit, 0)
-		return all[from:end], from > 0
+		if at.Before {
+			from := max(offset-limit, 0)
+			return all[from:offset], from > 0
+		}
+		if offset < len(all) && place(all[offset]) == at {
+			offset++
+		}
 	}
 	from := min(offset, len(all))
 	to := min(from+limit, len(all))
@@ -168,7 +175,7 @@ func (f *fake) ListNumbers(_ context.Context, filter call.NumberFilter) ([]*call
 			all = append(all, n)
 		}
 	}
-	page, more := cut(all, func(n *call.Number) string { return n.SID }, filter.Limit, filter.Offset, filter.AfterSID, filter.BeforeSID)
+	page, more := cut(all, (*call.Number).PageToken, filter.Limit, filter.Offset, filter.Cursor)
 	return page, more, f.err
 }
 

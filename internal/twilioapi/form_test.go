@@ -103,7 +103,7 @@ func FuzzParseDate(f *testing.F) {
 // Whatever comes in a body or a query, the answer is one of ours and well formed.
 func FuzzRequest(f *testing.F) {
 	f.Add("To=%2B14158675309&From=%2B15557654321&Url=http%3A%2F%2Fh%2F&StatusCallbackEvent=ringing", "Timeout=5", true)
-	f.Add("", "StartTime%3E=2009-07-06&PageSize=2&PageToken=PA"+callSID(1), false)
+	f.Add("", "StartTime%3E=2009-07-06&PageSize=2&PageToken=PA"+callSID(1)+"-1-1", false)
 	f.Add("To=%ff&Twiml=%00", "%zz", true)
 	fk := newFake()
 	fk.addCalls(3)

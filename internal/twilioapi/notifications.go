@@ -1,6 +1,7 @@
 package twilioapi
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,7 +62,7 @@ func (a *api) listNotifications(q *request) error {
 	}
 	list, more := l.pick(all)
 	q.list(&l.page, path+"/Notifications", "notifications", len(list), more,
-		func(i int) string { return list[i].SID },
+		func(i int) twilio.PageToken { return list[i].PageToken() },
 		func(i int) { q.enc.notification(&list[i], path, false) })
 	q.send(http.StatusOK)
 	return nil
@@ -73,17 +74,19 @@ func (l *notificationQuery) pick(all []call.Notification) (list []call.Notificat
 		return l.log == "0" && n.Level != call.LevelError || l.log == "1" && n.Level != call.LevelWarning ||
 			n.Time.Before(l.after) || !l.before.IsZero() && !n.Time.Before(l.before)
 	})
-	limit, offset, after, before := l.cursor()
-	if sid := after + before; sid != "" {
-		at := slices.IndexFunc(all, func(n call.Notification) bool { return n.SID == sid })
-		switch {
-		case at < 0:
-			return nil, false
-		case before != "":
-			from := max(at-limit, 0)
-			return all[from:at], from > 0
+	limit, offset, at := l.cursor()
+	if at.SID != "" {
+		// The first that is not newer than the place: the item itself, or the one behind it when it is gone.
+		i, found := slices.BinarySearchFunc(all, at, func(n call.Notification, at twilio.PageToken) int {
+			return cmp.Or(cmp.Compare(at.Time, n.Time.UnixMicro()), cmp.Compare(at.SID, n.SID))
+		})
+		if at.Before {
+			from := max(i-limit, 0)
+			return all[from:i], from > 0
 		}
-		offset = at + 1
+		if offset = i; found {
+			offset++
+		}
 	}
 	from := min(offset, len(all))
 	to := min(from+limit, len(all))

@@ -188,13 +188,13 @@ func (a *api) listNumbers(q *request) error {
 		return err
 	}
 	l.AccountSID = q.account.SID
-	l.Limit, l.Offset, l.AfterSID, l.BeforeSID = l.cursor()
+	l.Limit, l.Offset, l.Cursor = l.cursor()
 	numbers, more, err := a.Store.ListNumbers(q.r.Context(), l.NumberFilter)
 	if err != nil {
 		return err
 	}
 	q.list(&l.page, base+"/Accounts/"+q.account.SID+"/IncomingPhoneNumbers", "incoming_phone_numbers", len(numbers), more,
-		func(i int) string { return numbers[i].SID },
+		func(i int) twilio.PageToken { return numbers[i].PageToken() },
 		func(i int) { q.enc.phoneNumber(numbers[i]) })
 	q.send(http.StatusOK)
 	return nil

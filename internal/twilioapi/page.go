@@ -53,21 +53,17 @@ func (p *page) check(filters []pair, prefix string) error {
 }
 
 // cursor is the page in the terms of the store.
-func (p *page) cursor() (limit, offset int, after, before string) {
-	switch {
-	case p.token.SID == "":
-		return p.size, p.number * p.size, "", ""
-	case p.token.Before:
-		return p.size, 0, "", p.token.SID
-	default:
-		return p.size, 0, p.token.SID, ""
+func (p *page) cursor() (limit, offset int, at twilio.PageToken) {
+	if p.token.SID == "" {
+		return p.size, p.number * p.size, p.token
 	}
+	return p.size, 0, p.token
 }
 
 // list writes a page: the envelope around items, which item writes one by one. path is the
 // collection's without suffix; key names the array. more tells whether the store has further items in
 // the direction that was read.
-func (q *request) list(p *page, path, key string, n int, more bool, sid func(i int) string, item func(i int)) {
+func (q *request) list(p *page, path, key string, n int, more bool, place func(i int) twilio.PageToken, item func(i int)) {
 	e := &q.enc
 	start, end := p.number*p.size, 0
 	if n > 0 {
@@ -83,11 +79,13 @@ func (q *request) list(p *page, path, key string, n int, more bool, sid func(i i
 	uri := func(number int, token string) string { return p.uri(path+e.suffix(), number, token) }
 	nextURI, previousURI := "", ""
 	if next {
-		nextURI = uri(p.number+1, twilio.PageToken{SID: sid(n - 1)}.String())
+		nextURI = uri(p.number+1, place(n-1).String())
 	}
 	switch {
 	case previous && n > 0:
-		previousURI = uri(p.number-1, twilio.PageToken{SID: sid(0), Before: true}.String())
+		first := place(0)
+		first.Before = true
+		previousURI = uri(p.number-1, first.String())
 	case previous: // an empty page behind the last: back by number
 		previousURI = uri(p.number-1, "")
 	}
