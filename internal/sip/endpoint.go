@@ -61,11 +61,12 @@ type bind struct {
 type dialogKey struct{ callID, localTag string }
 type inviteKey struct{ callID, fromTag string }
 
-// inviteRecord outlives its leg by 64*T1.
+// inviteRecord is made before its leg and outlives it, or the refusal, by 64*T1.
 type inviteRecord struct {
-	leg    *Leg // nil when the leg is over
-	branch string
-	cseq   uint32
+	leg     *Leg // nil when there is none yet, and when it is over
+	opening bool // it is not decided yet whether there will be a leg
+	branch  string
+	cseq    uint32
 }
 
 // Listen opens every address of cfg.Listen, UDP and TCP, and serves until Close. ctx bounds the start only.
@@ -320,7 +321,7 @@ func (e *Endpoint) add(l *Leg, in *inviteKey, rec inviteRecord) error {
 	e.callIDs[l.d.callID]++
 	if in != nil {
 		l.invKey = in
-		rec.leg = l
+		rec.leg, rec.opening = l, false
 		e.incoming[*in] = rec
 	}
 	if l.hairpin && !l.uas {
@@ -332,6 +333,7 @@ func (e *Endpoint) add(l *Leg, in *inviteKey, rec inviteRecord) error {
 // remove forgets a leg that is over. Its names stay for 64*T1, for what the network still delivers.
 func (e *Endpoint) remove(l *Leg) {
 	key, in, callID := l.key(), l.invKey, l.d.callID
+	var over inviteRecord
 	e.mu.Lock()
 	delete(e.legs, key)
 	if l.hairpin && !l.uas {
@@ -339,9 +341,7 @@ func (e *Endpoint) remove(l *Leg) {
 	}
 	e.ended[key] = true
 	if in != nil {
-		rec := e.incoming[*in]
-		rec.leg = nil
-		e.incoming[*in] = rec
+		over = e.closeRecordLocked(*in)
 	}
 	e.live--
 	if e.closing && e.live == 0 {
@@ -353,10 +353,58 @@ func (e *Endpoint) remove(l *Leg) {
 		defer e.mu.Unlock()
 		delete(e.ended, key)
 		if in != nil {
-			delete(e.incoming, *in)
+			e.dropRecordLocked(*in, over)
 		}
 		e.forgetLocked(callID)
 	})
+}
+
+// claim notes an initial INVITE, of several copies the first only: of a later one, and of another INVITE
+// while the first still has a leg, it returns what is known and false.
+func (e *Endpoint) claim(key inviteKey, rec inviteRecord) (known inviteRecord, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if known, found := e.incoming[key]; found && (known.leg != nil || known.opening || known.cseq == rec.cseq) {
+		return known, false
+	}
+	rec.opening = true
+	e.incoming[key] = rec
+	return rec, true
+}
+
+// unclaim ends the claim on an INVITE that was refused. It is remembered for 64*T1, for its CANCEL and for
+// copies that come by another path.
+func (e *Endpoint) unclaim(key inviteKey) {
+	e.mu.Lock()
+	over := e.closeRecordLocked(key)
+	e.mu.Unlock()
+	e.cfg.Clock.AfterFunc(timer64T1, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.dropRecordLocked(key, over)
+	})
+}
+
+func (e *Endpoint) closeRecordLocked(key inviteKey) inviteRecord {
+	rec := e.incoming[key]
+	rec.leg, rec.opening = nil, false
+	e.incoming[key] = rec
+	return rec
+}
+
+// dropRecordLocked forgets an INVITE unless the caller has sent another one since.
+func (e *Endpoint) dropRecordLocked(key inviteKey, over inviteRecord) {
+	if e.incoming[key] == over {
+		delete(e.incoming, key)
+	}
+}
+
+// record is what is known of the INVITE a CANCEL names.
+func (e *Endpoint) record(key inviteKey) (inviteRecord, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rec, ok := e.incoming[key]
+	return rec, ok
 }
 
 func (e *Endpoint) forgetLocked(callID string) {

@@ -90,6 +90,15 @@ func (p *peer) response(method string, code int) *sip.Response {
 	return nil
 }
 
+func asResponse(t *testing.T, m sip.Message) *sip.Response {
+	t.Helper()
+	res, ok := m.(*sip.Response)
+	if !ok {
+		t.Fatalf("unexpected message:\n%s", m)
+	}
+	return res
+}
+
 // silent fails when anything but what was seen before comes within d.
 func (p *peer) silent(d time.Duration) {
 	p.t.Helper()

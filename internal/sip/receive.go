@@ -8,6 +8,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
 )
 
 // methodCancel is what mark makes of CANCEL. sipgo answers a CANCEL by itself, with a 487 whose tag is not
@@ -155,19 +156,28 @@ func (e *Endpoint) authorized(req *sip.Request) (t *call.Trunk, hairpin, ok bool
 	return nil, false, e.cfg.Dev && a.IsLoopback()
 }
 
+// cancelWaits is how often a CANCEL is looked at again, every reorderWait, before it is believed to name an
+// INVITE that we never got: it may have come right behind it, or have overtaken it.
+const cancelWaits = 10
+
 // onCancel finds the INVITE a CANCEL belongs to (RFC 3261 section 9.2).
 func (e *Endpoint) onCancel(req *sip.Request, tx *sip.ServerTx) {
 	key := inviteKey{string(*req.CallID()), tagOf(req.From().Params)}
-	e.mu.Lock()
-	rec, ok := e.incoming[key]
-	e.mu.Unlock()
+	rec, ok := e.record(key)
+	for waits := 0; (!ok || rec.opening) && waits < cancelWaits; waits++ {
+		if clock.Sleep(e.ctx, e.cfg.Clock, reorderWait) != nil {
+			tx.Terminate()
+			return
+		}
+		rec, ok = e.record(key)
+	}
 	branch, _ := req.Via().Params.Get("branch")
 	switch {
 	case !ok || rec.branch != branch:
 		e.respond(req, tx, 481, "Call/Transaction Does Not Exist")
 	case rec.leg != nil && rec.leg.mail.postRequest(func() { rec.leg.onCancel(req, tx) }):
 		return // the leg answers and ends the transaction
-	case rec.leg != nil && !rec.leg.isOver(): // its mailbox is full: the peer sends it again
+	case rec.opening, rec.leg != nil && !rec.leg.isOver(): // its mailbox is full: the peer sends it again
 	default:
 		e.respond(req, tx, 200, "OK") // too late, RFC 3261 section 9.2
 	}

@@ -27,6 +27,7 @@ type fakeMedia struct {
 	mu      sync.Mutex
 	streams []*fakeStream
 	full    bool
+	gate    chan struct{} // when not nil, Open waits until it is closed
 }
 
 type fakeStream struct {
@@ -42,6 +43,9 @@ type fakeStream struct {
 }
 
 func (m *fakeMedia) Open(_ netip.Addr, s MediaSink) (MediaStream, error) {
+	if m.gate != nil {
+		<-m.gate
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.full {

@@ -51,57 +51,26 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 	key := inviteKey{string(*req.CallID()), tagOf(req.From().Params)}
 	branch, _ := req.Via().Params.Get("branch")
 	rec := inviteRecord{branch: branch, cseq: req.CSeq().SeqNo}
-	e.mu.Lock()
-	old, known := e.incoming[key]
-	e.mu.Unlock()
-	switch {
-	case known && old.branch == rec.branch && old.cseq == rec.cseq:
-		tx.Terminate() // a retransmission that outlived its transaction
-		return
-	case known && old.cseq == rec.cseq: // RFC 3261 section 8.2.2.2
-		e.respond(req, tx, 482, "Loop Detected")
-		return
-	case known && old.leg != nil:
-		e.respond(req, tx, 500, "Server Internal Error", retryAfter())
-		return
-	case e.cfg.OnInvite == nil:
-		e.respond(req, tx, 480, "Temporarily Unavailable")
-		return
-	}
-	if h := tooSmall(req); h != nil {
-		e.respond(req, tx, 422, "Session Interval Too Small", h)
-		return
-	}
-	l := e.newLeg("")
-	l.log = e.log.With("sip_call_id", key.callID)
-	l.uas, l.hairpin, l.state = true, hairpin, incoming
-	l.in = in{req: req, tx: tx, reliable: hasOption(listHeader(req, "Require", ""), "100rel")}
-	l.hear(req)
-	if l.media, err = e.cfg.Media.Open(src.Addr(), sink{l}); err != nil {
-		e.log.Warn("sip: incoming call refused: no media", "error", err)
-		e.respond(req, tx, 503, "Service Unavailable", retryAfter())
-		return
-	}
-	if sdp, ok := sdpOf(req); ok {
-		if l.in.sdp, err = l.media.Answer(sdp); err != nil {
-			l.media.Close()
-			code := sdpCode(err)
-			e.respond(req, tx, code, reasonPhrase(code), warning(err))
-			return
+	if known, ok := e.claim(key, rec); !ok {
+		switch {
+		case known.cseq != rec.cseq: // a second call under the first one's names; as RFC 3261 section 14.2 does inside a dialog
+			e.respond(req, tx, 500, "Server Internal Error", retryAfter())
+		case known.branch != rec.branch: // RFC 3261 section 8.2.2.2
+			e.respond(req, tx, 482, "Loop Detected")
+		default:
+			tx.Terminate() // a retransmission that outlived its transaction
 		}
-	} else {
-		l.in.late = true
-	}
-	l.hop = hop{src, req.Transport()} // until the Contact is resolved
-	l.aim(req)
-	l.publish()
-	if err := e.add(l, &key, rec); err != nil {
-		l.media.Close()
-		e.respond(req, tx, 503, "Service Unavailable", retryAfter())
 		return
 	}
-	e.work.Add(1)
-	go l.run()
+	var l *Leg
+	defer func() {
+		if l == nil {
+			e.unclaim(key)
+		}
+	}()
+	if l = e.open(req, tx, &key, rec, src, hairpin); l == nil {
+		return
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			l.log.Error("sip: panic in OnInvite, the call is refused", "panic", p, "stack", string(debug.Stack()))
@@ -109,6 +78,51 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 		}
 	}()
 	e.cfg.OnInvite(l, e.describe(req, trunk, hairpin, src))
+}
+
+// open makes and starts the leg of an INVITE, or refuses the INVITE and returns nil.
+func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec inviteRecord, src netip.AddrPort, hairpin bool) *Leg {
+	if e.cfg.OnInvite == nil {
+		e.respond(req, tx, 480, "Temporarily Unavailable")
+		return nil
+	}
+	if h := tooSmall(req); h != nil {
+		e.respond(req, tx, 422, "Session Interval Too Small", h)
+		return nil
+	}
+	l := e.newLeg("")
+	l.log = e.log.With("sip_call_id", key.callID)
+	l.uas, l.hairpin, l.state = true, hairpin, incoming
+	l.in = in{req: req, tx: tx, reliable: hasOption(listHeader(req, "Require", ""), "100rel")}
+	l.hear(req)
+	var err error
+	if l.media, err = e.cfg.Media.Open(src.Addr(), sink{l}); err != nil {
+		e.log.Warn("sip: incoming call refused: no media", "error", err)
+		e.respond(req, tx, 503, "Service Unavailable", retryAfter())
+		return nil
+	}
+	if sdp, ok := sdpOf(req); ok {
+		if l.in.sdp, err = l.media.Answer(sdp); err != nil {
+			l.media.Close()
+			code := sdpCode(err)
+			e.respond(req, tx, code, reasonPhrase(code), warning(err))
+			return nil
+		}
+	} else {
+		l.in.late = true
+	}
+	l.hop = hop{src, req.Transport()} // until the Contact is resolved
+	l.publish()
+	if err := e.add(l, key, rec); err != nil {
+		l.media.Close()
+		e.respond(req, tx, 503, "Service Unavailable", retryAfter())
+		return nil
+	}
+	e.work.Add(1) // Close waits for the leg that was added
+	l.aim(req)
+	l.publish()
+	go l.run()
+	return l
 }
 
 // hear takes the dialog from the INVITE that opens it (RFC 3261 section 12.1.1).
