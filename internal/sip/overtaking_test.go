@@ -15,14 +15,19 @@ func TestCancelOvertakesItsInvite(t *testing.T) {
 	s.ask("INVITE", 1, branch, "sdp")
 	s.cancelled(b)
 
-	b = start(t, nil)
-	b.media.gate = make(chan struct{})
+	b, open := gated(t)
 	s = newPeer(t, b).script()
 	s.ask("INVITE", 1, branch, "sdp")
 	s.ask("CANCEL", 1, branch) // the INVITE waits for its media
 	s.silent(50 * time.Millisecond)
-	close(b.media.gate)
+	open()
 	s.cancelled(b)
+}
+
+// gated is a station whose media waits until open is called.
+func gated(t *testing.T) (s *station, open func()) {
+	gate := make(chan struct{})
+	return start(t, func(c *Config) { c.Media.(*fakeMedia).gate = gate }), func() { close(gate) }
 }
 
 func (s *script) cancelled(b *station) {
@@ -48,17 +53,18 @@ func (s *script) cancelled(b *station) {
 
 // Two copies of an INVITE over different paths come at the same moment, while no leg is registered yet.
 func TestMergedRequestsAtOnce(t *testing.T) {
-	b := start(t, nil)
-	b.media.gate = make(chan struct{})
+	b, open := gated(t)
 	s := newPeer(t, b).script()
 	s.ask("INVITE", 1, "", "sdp")
 	s.ask("INVITE", 1, "", "sdp")
 	s.response("INVITE", 482)
-	close(b.media.gate)
+	open()
 	b.incoming(t).leg.Reject(486, "Busy Here")
 	s.response("INVITE", 486)
-	if b.media.stream(t, 0); len(b.media.streams) != 1 {
-		t.Errorf("%d streams were opened", len(b.media.streams))
+	b.media.mu.Lock()
+	defer b.media.mu.Unlock()
+	if n := len(b.media.streams); n != 1 {
+		t.Errorf("%d streams were opened", n)
 	}
 }
 
