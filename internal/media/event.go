@@ -47,6 +47,7 @@ const (
 // keyReader turns the telephone-event packets of one SSRC into keys. A key is known by its timestamp
 // alone, so any one packet of it is enough, whichever of the others are lost.
 type keyReader struct {
+	ssrc uint32 // whose keys they are
 	seen bool
 	ts   uint32         // timestamp of the newest event
 	last telephoneEvent // its longest packet

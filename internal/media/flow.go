@@ -124,13 +124,15 @@ func (f *flow) packet(w *worker, p *packet) {
 	if changed {
 		f.locked()
 	}
-	if changed || h.ssrc != f.rx.ssrc { // he may change his SSRC whenever his own source is another
+	// He may change his SSRC whenever his own source is another. Keys alone under another one do not count
+	// as that: there are gateways that make them beside the audio, as a source of their own.
+	if changed || h.ssrc != f.rx.ssrc && (kind != event || !f.rx.started) {
 		f.received, f.lost = f.received+uint64(f.rx.received), f.lost+int64(f.rx.lost())
-		f.rx, f.keys = reception{ssrc: h.ssrc}, keyReader{}
+		f.rx = reception{ssrc: h.ssrc}
 	}
 	f.quiet = 0
 	w.count.received.Add(1)
-	if !f.rx.packet(h.seq) {
+	if h.ssrc == f.rx.ssrc && !f.rx.packet(h.seq) {
 		return
 	}
 	switch kind {
@@ -150,6 +152,9 @@ func (f *flow) key(w *worker, h header, payload []byte) {
 	if err != nil {
 		f.broken++
 		return
+	}
+	if h.ssrc != f.keys.ssrc {
+		f.keys = keyReader{ssrc: h.ssrc}
 	}
 	if key, down := f.keys.packet(h.timestamp, e); down {
 		f.digits++

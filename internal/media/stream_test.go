@@ -150,6 +150,28 @@ func TestKeysAreHeard(t *testing.T) {
 	})
 }
 
+// A gateway sends keys as a source of their own, between packets of audio: each key counts once.
+func TestKeysUnderAnotherSSRC(t *testing.T) {
+	onBoth(t, Config{}, func(t *testing.T, e *Engine) {
+		p, ears := newPhone(t), newEars()
+		p.call(e, ears)
+		gateway := *p
+		gateway.ssrc, gateway.seq = 0xD7, 40_000
+		for _, key := range []byte("12") {
+			number, _ := eventOf(key)
+			gateway.ts += 1600
+			for i := range 6 {
+				p.talk(1)
+				var b [4]byte
+				telephoneEvent{event: number, end: i > 2, duration: uint16(160 * min(i+1, 4))}.put(b[:])
+				gateway.send(96, b[:])
+			}
+		}
+		p.press(96, '3') // the phone's own
+		ears.hears(t, "123")
+	})
+}
+
 func TestAListenerGetsTheAudio(t *testing.T) {
 	e := newTestEngine(t, Config{})
 	p := newPhone(t)
