@@ -41,7 +41,8 @@ func (s *session) granted(l *Leg, res *sip.Response, first bool) {
 	se, ok := parseSessionExpires(headerValue(res, "Session-Expires", "x"))
 	s.interval = 0
 	if ok {
-		s.interval, s.weRefresh = se.interval, se.refresher == "uac"
+		// Nobody named is an error of the peer's; two who refresh do no harm, a call that nobody does ends.
+		s.interval, s.weRefresh = se.interval, se.refresher != "uas"
 	}
 	s.arm(l)
 }
@@ -161,8 +162,8 @@ func (l *Leg) refreshed(method sip.RequestMethod, res *sip.Response, err error) 
 		}
 		l.publish()
 		l.ses.granted(l, res, false)
-	case code == 422:
-		l.ses.min = max(minSEOf(res), l.ses.min, minSE)
+	case code == 422 && minSEOf(res) > l.ses.min: // the same again would be refused for ever
+		l.ses.min = minSEOf(res)
 		l.refresh()
 	case code == 491: // RFC 3261 section 14.1: the owner of the Call-ID waits longer
 		if l.uas {

@@ -85,6 +85,23 @@ func TestWeRefreshTheSession(t *testing.T) {
 	}
 }
 
+func TestPeerNamesNoRefresherAndRefusesRefreshes(t *testing.T) {
+	clk := newFakeClock()
+	a := start(t, func(c *Config) { c.Clock = clk })
+	p := newPeer(t, a)
+	out := dial(t, a, call.OutboundLeg{Target: p.uri()})
+	p.answer(p.request("INVITE"), 200, "x", "Session-Expires: 200", "Allow: UPDATE", "sdp")
+	p.request("ACK")
+	next[call.LegAnswered](t, out)
+	clk.exactly(t, 100*time.Second)
+	p.answer(p.request("UPDATE"), 422, "", "Min-SE: 300")
+	p.answer(p.request("UPDATE"), 422, "", "Min-SE: 300")
+	p.silent(100 * time.Millisecond)
+	out.Hangup()
+	p.answer(p.request("BYE"), 200, "")
+	ended(t, out)
+}
+
 func TestIntervalTooSmallForThePeer(t *testing.T) {
 	a := start(t, nil)
 	p := newPeer(t, a)
