@@ -63,12 +63,8 @@ type baresipEvent struct {
 func phone(t *testing.T, params ...string) *baresip {
 	t.Helper()
 	need(t, "baresip")
-	dir := t.TempDir()
-	port := freePort(t)
-	ctrl := freePort(t)
-	for ctrl == port+1 { // which TLS takes
-		ctrl = freePort(t)
-	}
+	dir, port := t.TempDir(), freePort(t)
+	ctrl := port + 2 // TLS takes the one between
 	account := fmt.Sprintf("<sip:bob@127.0.0.1:%d>;regint=0;%s\n", port, strings.Join(params, ";"))
 	for name, text := range map[string]string{
 		"config": fmt.Sprintf(baresipConfig, port, ctrl, dir), "accounts": account, "contacts": "",

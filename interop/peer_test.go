@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -201,30 +202,41 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: offhooktest.Patience}).DialContext(ctx, "tcp", addr)
 }
 
-// freePort is a port that was free for UDP and TCP a moment ago, and for UDP its three successors too:
-// SIPp takes those of its audio and video.
+// Ports of programs lie below those of RTP and those the kernel hands out, so that nobody takes one between
+// our look and the program's start.
+const (
+	firstPort = 10000
+	lastPort  = 16000
+	portSlots = 4 // SIPp takes the successors for audio and video, baresip the next one for TLS
+)
+
+// freePort is a port that was free a moment ago, for UDP and TCP, and its successors in the slot too.
 func freePort(t *testing.T) int {
 	t.Helper()
-	var lc net.ListenConfig
 	for range 100 {
-		port := func() int {
-			tcp, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-			check(t, err)
-			defer tcp.Close()
-			port := tcp.Addr().(*net.TCPAddr).Port
-			for p := port; p < port+4; p++ {
-				udp, err := lc.ListenPacket(t.Context(), "udp", fmt.Sprintf("127.0.0.1:%d", p))
-				if err != nil {
-					return 0
-				}
-				defer udp.Close()
-			}
-			return port
-		}()
-		if port != 0 {
+		if port := firstPort + portSlots*rand.IntN((lastPort-firstPort)/portSlots); free(t, port) {
 			return port
 		}
 	}
 	t.Fatal("no free ports")
 	return 0
+}
+
+func free(t *testing.T, port int) bool {
+	t.Helper()
+	var lc net.ListenConfig
+	for p := port; p < port+portSlots; p++ {
+		addr := fmt.Sprintf("127.0.0.1:%d", p)
+		tcp, err := lc.Listen(t.Context(), "tcp", addr)
+		if err != nil {
+			return false
+		}
+		defer tcp.Close()
+		udp, err := lc.ListenPacket(t.Context(), "udp", addr)
+		if err != nil {
+			return false
+		}
+		defer udp.Close()
+	}
+	return true
 }
