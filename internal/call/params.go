@@ -116,7 +116,7 @@ func (p *CreateParams) Validate() error {
 			}
 			return checkCaller("CallerId", &o.CallerID, p.To)
 		},
-		func() error { return checkSIPAuth(o.SIPUsername, o.SIPPassword) },
+		func() error { return CheckSIPAuth(o.SIPUsername, o.SIPPassword) },
 		func() error { return checkTimeLimit(o.TimeLimit) },
 	)
 }
@@ -369,9 +369,9 @@ func checkTimeLimit(seconds int) error {
 	return nil
 }
 
-// checkSIPAuth checks credentials. The user name goes into a header as a quoted string (RFC 3261
+// CheckSIPAuth checks credentials for SIP; its error is a *twilio.Error. The user name goes into a header as a quoted string (RFC 3261
 // section 25.1), so it is printable ASCII without quotes; the password only enters a hash.
-func checkSIPAuth(username, password string) error {
+func CheckSIPAuth(username, password string) error {
 	switch {
 	case len(username) > maxSIPAuth:
 		return twilio.Err(21221)

@@ -72,7 +72,7 @@ func checkSIP(s string) (string, error) {
 		}
 		hostport, params, hasParams = strings.Cut(rest, ";")
 	}
-	if !isHostPort(hostport) {
+	if !IsHostPort(hostport) {
 		return bad()
 	}
 	if !hasParams {
@@ -104,8 +104,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// isHostPort takes a host name or address with an optional port.
-func isHostPort(s string) bool {
+// IsHostPort reports whether s is a host name or address (of IPv6 in brackets) with an optional port.
+func IsHostPort(s string) bool {
 	host := s
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
 		host = s[:i]

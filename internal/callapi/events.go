@@ -21,13 +21,9 @@ const (
 )
 
 // events streams a call's events as server-sent events, from the one after Last-Event-ID on, and with
-// trace=1 its timeline between them. It ends after the final event.
+// trace=1 its timeline between them. It ends after the final event; behind that there is nothing to resume.
 func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	sid := chi.URLParam(r, "sid")
-	if _, err := a.Store.Call(r.Context(), account(r.Context()), sid); err != nil {
-		a.fail(w, r, err)
-		return
-	}
 	after := -1
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		n, err := strconv.Atoi(id)
@@ -41,9 +37,18 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 
 	sub, lines := a.Bus.Subscribe(sid)
 	defer sub.Close()
+	c, err := a.Store.Call(r.Context(), account(r.Context()), sid)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	stored, err := a.Store.Events(r.Context(), sid, after)
 	if err != nil {
 		a.fail(w, r, err)
+		return
+	}
+	if len(stored) == 0 && c.Status.Ended() {
+		w.WriteHeader(http.StatusNoContent) // nothing will come: clients stop asking (WHATWG HTML, 9.2.3)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")

@@ -2,11 +2,11 @@ package callapi
 
 import (
 	"encoding/json"
-	"net"
+	"errors"
+	"io"
 	"net/http"
 	"net/netip"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -50,7 +50,7 @@ var (
 // trunkOf checks a new trunk; the string says what is wrong with it, "" nothing.
 func trunkOf(w trunk, now time.Time) (*call.Trunk, string) {
 	t := &call.Trunk{
-		SID: twilio.NewSID(twilio.TrunkPrefix), Name: w.Name, Host: w.Host, Transport: w.Transport,
+		SID: twilio.NewSIDAt(twilio.TrunkPrefix, now), Name: w.Name, Host: w.Host, Transport: w.Transport,
 		Username: w.Username, Password: w.Password, Prefixes: w.Prefixes,
 		CPS: w.CPS, MaxCalls: w.MaxCalls, Created: now,
 	}
@@ -60,22 +60,16 @@ func trunkOf(w trunk, now time.Time) (*call.Trunk, string) {
 	if len(t.Prefixes) == 0 {
 		t.Prefixes = []string{"+"}
 	}
-	host := w.Host
-	if h, port, err := net.SplitHostPort(host); err == nil {
-		if port == "" {
-			return nil, "host: the port is missing"
-		}
-		host = h
-	}
+	var credentials *twilio.Error
 	switch {
 	case !trunkName.MatchString(w.Name):
 		return nil, "name: 1 to 64 letters, digits, dots, dashes or underscores"
-	case host == "" || strings.ContainsAny(host, " <>;?@/\r\n"):
-		return nil, "host: a host name or address, with :port when it is not 5060"
+	case !call.IsHostPort(w.Host):
+		return nil, "host: a host name or address (of IPv6 in brackets), with :port when it is not 5060"
 	case t.Transport != "udp" && t.Transport != "tcp" && t.Transport != "udp+tcp":
 		return nil, "transport: udp, tcp or udp+tcp"
-	case (w.Username == "") != (w.Password == ""):
-		return nil, "username and password go together"
+	case errors.As(call.CheckSIPAuth(w.Username, w.Password), &credentials):
+		return nil, "username and password: " + credentials.Message
 	case w.CPS < 0 || w.MaxCalls < 0:
 		return nil, "cps and maxCalls: 0 (unlimited) or more"
 	case len(w.Sources) > 256 || len(w.Prefixes) > 1000:
@@ -105,6 +99,10 @@ func (a *api) addTrunk(w http.ResponseWriter, r *http.Request) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&body); err != nil {
 		problem(w, http.StatusBadRequest, 20001, err.Error())
+		return
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		problem(w, http.StatusBadRequest, 20001, "the body is more than one JSON object")
 		return
 	}
 	t, wrong := trunkOf(body, a.Clock.Now())
