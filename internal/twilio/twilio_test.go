@@ -106,6 +106,14 @@ func TestPageToken(t *testing.T) {
 	}
 }
 
+func TestSIDsSortByTime(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 8e6, time.UTC)
+	a, b, later := NewSIDAt(CallPrefix, at), NewSIDAt(CallPrefix, at), NewSIDAt(CallPrefix, at.Add(time.Millisecond))
+	if !IsSID(a, CallPrefix) || a == b || a[:14] != b[:14] || a >= later || b >= later {
+		t.Error(a, b, later)
+	}
+}
+
 func TestSID(t *testing.T) {
 	if s := NewSID(CallPrefix); !IsSID(s, CallPrefix) || !IsSID(s, "") || s == NewSID(CallPrefix) {
 		t.Error(s)

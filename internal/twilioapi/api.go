@@ -207,6 +207,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rctx := chi.NewRouteContext()
 	rctx.RoutePath = path
+	if r.Method == http.MethodHead { // GET whose body net/http leaves out (RFC 9110 section 9.3.2)
+		rctx.RouteMethod = http.MethodGet
+	}
 	a.routes.ServeHTTP(q, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, rctx)))
 }
 

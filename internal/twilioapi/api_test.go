@@ -1,11 +1,15 @@
 package twilioapi
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -242,7 +247,7 @@ func TestErrors(t *testing.T) {
 		{"trailing slash", "GET", callsPath + "/.json", nil, 404, 20404, ""},
 		{"case of the path", "GET", strings.Replace(callsPath, "Calls", "calls", 1) + ".json", nil, 404, 20404, ""},
 		{"PUT", "PUT", one, nil, 405, 20004, "PUT is not allowed"},
-		{"HEAD", "HEAD", one, nil, 405, 20004, ""},
+		{"HEAD of nothing", "HEAD", base + "/Accounts/" + testSID + "/Nothing.json", nil, 404, 20404, ""},
 		{"a strange method", "BREW", one, nil, 405, 20004, ""},
 		{"DELETE of a collection", "DELETE", callsPath + ".json", nil, 405, 20004, ""},
 		{"unknown call", "GET", callsPath + "/" + callSID(9) + ".json", nil, 404, 20404, callSID(9)},
@@ -444,3 +449,68 @@ func TestConcurrencyLimit(t *testing.T) {
 		t.Errorf("third request: %d", got)
 	}
 }
+
+// HEAD is GET without its body, which net/http leaves out (RFC 9110 section 9.3.2).
+func TestHead(t *testing.T) {
+	f := newFake()
+	f.addCalls(1)
+	if a := ask(t, f, "HEAD", callsPath+"/"+callSID(1)+".json", nil); a.status != 200 || a.header.Get("Content-Length") == "0" {
+		t.Errorf("%d %v", a.status, a.header)
+	}
+}
+
+// A body in a form that is not read is refused, not read as something else.
+func TestBodyForms(t *testing.T) {
+	body := url.Values{"To": {"+14158675309"}, "From": {"+15557654321"}, "Url": {"https://app.example.com/voice"}}
+	for _, test := range []struct {
+		header, value string
+		status        int
+	}{
+		{"Content-Type", "application/x-www-form-urlencoded; charset=UTF-8", 201},
+		{"Content-Type", "APPLICATION/X-WWW-FORM-URLENCODED", 201},
+		{"Content-Type", "application/x-www-form-urlencoded-not", 415},
+		{"Content-Type", "application/json", 415},
+		{"Content-Type", "multipart/form-data; boundary=x", 415},
+		{"Content-Encoding", "identity", 201},
+		{"Content-Encoding", "gzip", 415},
+	} {
+		a := ask(t, newFake(), "POST", callsPath+".json", body, test.header, test.value)
+		if a.status != test.status {
+			t.Errorf("%s: %s: %d, want %d: %s", test.header, test.value, a.status, test.status, a.body)
+		}
+	}
+}
+
+// A body that stops half way does not hold its connection for ever.
+func TestTricklingBody(t *testing.T) {
+	f := newFake()
+	late := clock.System.Now().Add(-bodyTimeout + 50*time.Millisecond)
+	srv := httptest.NewServer(New(Config{Calls: f, Store: f, Clock: setClock{clock.System, late}}))
+	defer srv.Close()
+	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	auth := base64.StdEncoding.EncodeToString([]byte(testSID + ":" + testToken))
+	if _, err := io.WriteString(c, "POST "+callsPath+".json HTTP/1.1\r\nHost: x\r\nAuthorization: Basic "+auth+
+		"\r\nContent-Length: 100\r\n\r\nTo=%2B1"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 400 {
+		t.Errorf("%s, want 400", res.Status)
+	}
+}
+
+// setClock is a clock that stands still.
+type setClock struct {
+	clock.Clock
+	now time.Time
+}
+
+func (c setClock) Now() time.Time { return c.now }

@@ -19,6 +19,8 @@ import (
 const (
 	maxBody   = 1 << 20 // bytes; over it: 413
 	maxParams = 1000    // name=value pairs in a body or a query
+
+	bodyTimeout = 30 * time.Second // from the headers to the end of the body
 )
 
 // param is a parameter that an operation knows: how its text gets into a T.
@@ -228,7 +230,18 @@ func (q *request) body() (string, error) {
 	if r.Method != http.MethodPost || r.Body == nil || r.ContentLength == 0 {
 		return "", nil
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		e := twilio.Errf(20001, "Send the parameters as they are, not encoded as %s", clip(coding))
+		e.Status = http.StatusUnsupportedMediaType
+		return "", e
+	}
+	// A body that trickles in must not hold a connection for ever.
+	conn := http.NewResponseController(q.ResponseWriter)
+	limited := conn.SetReadDeadline(q.api.Clock.Now().Add(bodyTimeout)) == nil
 	b, err := io.ReadAll(http.MaxBytesReader(q.ResponseWriter, r.Body, maxBody))
+	if limited && err == nil {
+		_ = conn.SetReadDeadline(time.Time{}) // after an error it stays: net/http tries to read the rest
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -238,8 +251,9 @@ func (q *request) body() (string, error) {
 	case err != nil:
 		return "", twilio.Errf(20001, "The request body could not be read").With(err)
 	}
-	if t := r.Header.Get("Content-Type"); t != "" && len(b) > 0 && !strings.HasPrefix(t, "application/x-www-form-urlencoded") {
-		if mt, _, err := mime.ParseMediaType(t); err != nil || mt != "application/x-www-form-urlencoded" {
+	const form = "application/x-www-form-urlencoded"
+	if t := r.Header.Get("Content-Type"); t != "" && t != form && len(b) > 0 {
+		if mt, _, err := mime.ParseMediaType(t); err != nil || mt != form {
 			e := twilio.Errf(20001, "Send parameters as application/x-www-form-urlencoded, not as %s", clip(t))
 			e.Status = http.StatusUnsupportedMediaType
 			return "", e

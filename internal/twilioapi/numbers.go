@@ -86,7 +86,7 @@ func (a *api) createNumber(q *request) error {
 	}
 	now := a.Clock.Now().UTC()
 	n := &call.Number{
-		SID: twilio.NewSID(twilio.NumberPrefix), AccountSID: q.account.SID, PhoneNumber: p.phone,
+		SID: twilio.NewSIDAt(twilio.NumberPrefix, now), AccountSID: q.account.SID, PhoneNumber: p.phone,
 		DateCreated: now, DateUpdated: now,
 	}
 	p.apply(n)
