@@ -21,7 +21,9 @@ type callCommand struct {
 }
 
 func (callCommand) Help() string {
-	return `    offhook call create --to +15551234567 --twiml '<Response><Say>Hello</Say></Response>' --watch
+	return `A call is named by its SID, CA…, which create prints.
+
+    offhook call create --to +15551234567 --twiml '<Response><Say>Hello</Say></Response>' --watch
     offhook call list --status in-progress`
 }
 
@@ -181,7 +183,9 @@ type callGetCommand struct {
 }
 
 func (callGetCommand) Help() string {
-	return `    offhook call get CA0123456789abcdef0123456789abcdef -o json`
+	return `With -o json it is the call as the API gives it.
+
+    offhook call get CA0123456789abcdef0123456789abcdef -o json`
 }
 
 func (c *callGetCommand) Run(ctx context.Context, a *app) error {
@@ -211,7 +215,9 @@ type callListCommand struct {
 }
 
 func (callListCommand) Help() string {
-	return `    offhook call list --status completed --start-after 2026-01-31
+	return `Each filter narrows the list. A date without a time is its midnight, UTC.
+
+    offhook call list --status completed --start-after 2026-01-31
     offhook call list --to +15551234567 --limit 1000 -o tsv`
 }
 
@@ -247,7 +253,9 @@ type callUpdateCommand struct {
 }
 
 func (callUpdateCommand) Help() string {
-	return `    offhook call update CA0123456789abcdef0123456789abcdef --time-limit 600
+	return `A new document runs at once, as with call redirect.
+
+    offhook call update CA0123456789abcdef0123456789abcdef --time-limit 600
     offhook call update CA0123456789abcdef0123456789abcdef --status canceled`
 }
 
@@ -293,7 +301,9 @@ type callHangupCommand struct {
 }
 
 func (callHangupCommand) Help() string {
-	return `    offhook call hangup CA0123456789abcdef0123456789abcdef`
+	return `An answered call ends as completed, one that is not as canceled.
+
+    offhook call hangup CA0123456789abcdef0123456789abcdef`
 }
 
 func (c *callHangupCommand) Run(ctx context.Context, a *app) error {
@@ -318,7 +328,9 @@ type callDeleteCommand struct {
 }
 
 func (callDeleteCommand) Help() string {
-	return `    offhook call delete CA0123456789abcdef0123456789abcdef`
+	return `Its events and notifications go with it. A call that has not ended is refused.
+
+    offhook call delete CA0123456789abcdef0123456789abcdef`
 }
 
 func (c *callDeleteCommand) Run(ctx context.Context, a *app) error {

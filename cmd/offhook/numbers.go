@@ -25,7 +25,9 @@ type numbersCommand struct {
 }
 
 func (numbersCommand) Help() string {
-	return `    offhook numbers create +15557654321 --voice-url http://127.0.0.1:3000/voice
+	return `A call that arrives for one of these numbers runs the TwiML of its voice URL.
+
+    offhook numbers create +15557654321 --voice-url http://127.0.0.1:3000/voice
     offhook numbers list`
 }
 
@@ -81,7 +83,9 @@ type numbersCreateCommand struct {
 }
 
 func (numbersCreateCommand) Help() string {
-	return `    offhook numbers create +15557654321 --voice-url http://127.0.0.1:3000/voice --name Reception`
+	return `Calls to it, from a trunk, from a phone on this machine or from call create, run the TwiML of its voice URL.
+
+    offhook numbers create +15557654321 --voice-url http://127.0.0.1:3000/voice --name Reception`
 }
 
 func (c *numbersCreateCommand) Run(ctx context.Context, a *app) error {
@@ -104,7 +108,9 @@ type numbersGetCommand struct {
 	remote
 }
 
-func (numbersGetCommand) Help() string { return `    offhook numbers get +15557654321` }
+func (numbersGetCommand) Help() string { return `A number is named by its digits or by its SID.
+
+    offhook numbers get +15557654321` }
 
 func (c *numbersGetCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)
@@ -123,14 +129,16 @@ func (c *numbersGetCommand) Run(ctx context.Context, a *app) error {
 }
 
 type numbersListCommand struct {
-	Number string `name:"number" placeholder:"PATTERN" help:"Only numbers that match; * stands for any digits."`
+	Number string `name:"number" placeholder:"PATTERN" help:"Only numbers that match; * stands for one digit."`
 	Name   string `name:"name" placeholder:"TEXT" help:"Only numbers with that name."`
 	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"At most so many (default ${default})."`
 	output
 	remote
 }
 
-func (numbersListCommand) Help() string { return `    offhook numbers list --number '+1555*'` }
+func (numbersListCommand) Help() string { return `The pattern may be a part of the number; * in it stands for one digit.
+
+    offhook numbers list --number '+155576543**'` }
 
 func (c *numbersListCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)
@@ -185,7 +193,9 @@ type numbersDeleteCommand struct {
 	remote
 }
 
-func (numbersDeleteCommand) Help() string { return `    offhook numbers delete +15557654321` }
+func (numbersDeleteCommand) Help() string { return `Calls that arrive for it are refused from then on.
+
+    offhook numbers delete +15557654321` }
 
 func (c *numbersDeleteCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)

@@ -103,6 +103,9 @@ func TestEveryHelpTeachesWithAnExample(t *testing.T) {
 		if !strings.Contains(n.Detail, example) && !strings.Contains(n.Detail, "\""+"$("+n.FullPath()) {
 			t.Errorf("%s --help shows no line that starts with %q", n.FullPath(), example)
 		}
+		if strings.HasPrefix(n.Detail, " ") { // kong trims the whole text and wraps the line like prose
+			t.Errorf("%s --help begins with an example, which loses its indentation: say a sentence first", n.FullPath())
+		}
 		if n.Help == "" || !strings.HasSuffix(n.Help, ".") {
 			t.Errorf("%s: help %q is not a sentence", n.FullPath(), n.Help)
 		}

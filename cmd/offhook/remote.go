@@ -37,7 +37,7 @@ func (r *remote) account() (server.Account, error) {
 	switch listen := os.Getenv("OFFHOOK_HTTP"); {
 	case r.Server != "":
 		kept.URL = strings.TrimRight(r.Server, "/")
-	case listen != "":
+	case listen != "" && !strings.HasSuffix(listen, ":0"): // a free port: the data folder knows which
 		kept.URL = urlOf(listen)
 	case kept.URL == "":
 		kept.URL = urlOf(server.DefaultHTTP)

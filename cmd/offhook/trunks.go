@@ -40,7 +40,9 @@ type trunksAddCommand struct {
 }
 
 func (trunksAddCommand) Help() string {
-	return `    offhook trunks add carrier --host sip.carrier.example --username 1234 --password secret --prefix +
+	return `Other users of the machine see the flags of a running command; OFFHOOK_TRUNK_PASSWORD keeps the password from them.
+
+    offhook trunks add carrier --host sip.carrier.example --username 1234 --password secret --prefix +
     offhook trunks add pbx --host 192.0.2.10:5080 --transport tcp --source 192.0.2.0/28 --prefix +1555 --cps 5 --max-calls 30`
 }
 
@@ -75,7 +77,9 @@ type trunksListCommand struct {
 	remote
 }
 
-func (trunksListCommand) Help() string { return `    offhook trunks list -o tsv` }
+func (trunksListCommand) Help() string { return `Passwords are not shown.
+
+    offhook trunks list -o tsv` }
 
 func (c *trunksListCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)
@@ -94,7 +98,9 @@ type trunksRemoveCommand struct {
 	remote
 }
 
-func (trunksRemoveCommand) Help() string { return `    offhook trunks remove carrier` }
+func (trunksRemoveCommand) Help() string { return `Calls that go on are left alone; those that wait for it fail.
+
+    offhook trunks remove carrier` }
 
 func (c *trunksRemoveCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)

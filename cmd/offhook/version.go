@@ -11,7 +11,9 @@ var released string
 
 type versionCommand struct{}
 
-func (versionCommand) Help() string { return `    offhook version` }
+func (versionCommand) Help() string { return `The server's answers carry it too, as their Server header.
+
+    offhook version` }
 
 func (versionCommand) Run(a *app) error {
 	_, err := fmt.Fprintf(a.out, "offhook %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
