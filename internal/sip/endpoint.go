@@ -92,7 +92,9 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{
 			ReadTimeout:  time.Hour,       // a silent connection is closed
 			WriteTimeout: 5 * time.Second, // a peer that does not read holds nobody up
-			DialerCreate: func(laddr net.Addr) net.Dialer { return net.Dialer{Timeout: 5 * time.Second, LocalAddr: laddr} },
+			DialerCreate: func(laddr net.Addr) net.Dialer {
+				return net.Dialer{Timeout: 5 * time.Second, LocalAddr: laddr, ControlContext: onlyOurDials}
+			},
 		}}))
 	e.tp.OnMessage(e.mark) // before the transaction layer's own
 	e.tx = sip.NewTransactionLayer(e.tp,

@@ -83,7 +83,7 @@ func (o orphan) bury(e *Endpoint, res *sip.Response) {
 	if res.StatusCode >= 300 { // RFC 3261 section 17.1.1.3
 		ack := e.request(&o.d, sip.ACK, o.d.cseq, o.branch, o.hop)
 		ack.SetBody(nil)
-		_ = e.tp.WriteMsg(ack)
+		e.write(ack)
 		return
 	}
 	e.refuseFork(o.hop.transport, o.d, res)

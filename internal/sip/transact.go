@@ -3,9 +3,11 @@ package sip
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -14,11 +16,39 @@ import (
 // dialTimeout bounds the TCP connection of a request.
 const dialTimeout = 10 * time.Second
 
+// ourDial marks the context of connections we want.
+type ourDial struct{}
+
+// onlyOurDials refuses the others: when the connection of a request is gone before its transaction is made,
+// sipgo connects to whatever host the request's Via names.
+func onlyOurDials(ctx context.Context, _, address string, _ syscall.RawConn) error {
+	if ctx.Value(ourDial{}) == nil {
+		return fmt.Errorf("sip: %s was not asked for", address)
+	}
+	return nil
+}
+
+// dialContext bounds and allows the connection a request of ours may need.
+func (e *Endpoint) dialContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithValue(e.ctx, ourDial{}, true), dialTimeout)
+}
+
+// write sends a request that has no transaction, an ACK. It may have to connect. Errors mean that it is lost,
+// and the peer sends again what it acknowledges.
+func (e *Endpoint) write(req *sip.Request) {
+	ctx, cancel := e.dialContext()
+	defer cancel()
+	if c, err := e.tp.ClientRequestConnection(ctx, req); err == nil {
+		_ = c.WriteMsg(req)
+		_, _ = c.TryClose()
+	}
+}
+
 // transact runs a client transaction in the caller's goroutine and hands every response, or the error that
 // ended it, to on, until on returns true or a final response came. started, when not nil, gets the
 // transaction before the request leaves.
 func (e *Endpoint) transact(req *sip.Request, started func(*inviteTx), on func(*sip.Response, error) (stop bool)) {
-	ctx, cancel := context.WithTimeout(e.ctx, dialTimeout)
+	ctx, cancel := e.dialContext()
 	defer cancel()
 	tx, err := e.tx.NewClientTransaction(ctx, req)
 	if err != nil {
@@ -220,7 +250,7 @@ func (l *Leg) sendACK(a *pendingACK) {
 			a.req.SetBody(nil)
 		}
 		if l.hop.transport == "UDP" {
-			_ = l.e.tp.WriteMsg(a.req) // lost: the peer sends its 2xx again
+			l.e.write(a.req)
 			return
 		}
 		req, before, done := a.req, l.acked, make(chan struct{})
@@ -230,7 +260,7 @@ func (l *Leg) sendACK(a *pendingACK) {
 			if before != nil {
 				<-before
 			}
-			_ = l.e.tp.WriteMsg(req)
+			l.e.write(req)
 		})
 	})
 }

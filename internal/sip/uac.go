@@ -388,7 +388,7 @@ func (e *Endpoint) refuseFork(transport string, d dialog, res *sip.Response) {
 	h := e.pick(c[0], 0)
 	ack := e.request(&d, sip.ACK, d.cseq, newBranch(), h)
 	ack.SetBody(nil)
-	_ = e.tp.WriteMsg(ack)
+	e.write(ack)
 	bye := e.request(&d, sip.BYE, d.cseq+1, newBranch(), h)
 	bye.SetBody(nil)
 	e.transact(bye, nil, func(*sip.Response, error) bool { return true })
