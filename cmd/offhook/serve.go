@@ -22,7 +22,6 @@ type serveCommand struct {
 	RTPPorts   portRange  `name:"rtp-ports" env:"OFFHOOK_RTP_PORTS" default:"16384-32767" placeholder:"MIN-MAX" help:"UDP ports of RTP, two a leg (default ${default}); a call without a free pair gets 503." group:"Addresses:"`
 	ExternalIP netip.Addr `name:"external-ip" env:"OFFHOOK_EXTERNAL_IP" placeholder:"IP" help:"Address that peers outside --local-net are told, for a server behind NAT." group:"Addresses:"`
 	LocalNet   []network  `name:"local-net" env:"OFFHOOK_LOCAL_NET" placeholder:"CIDR" help:"Networks that reach this machine directly (default: the private ranges); may be repeated." group:"Addresses:"`
-	PublicURL  string     `name:"public-url" env:"OFFHOOK_PUBLIC_URL" placeholder:"URL" help:"Base URL under which applications reach this server (default: http:// and --http)." group:"Addresses:"`
 
 	Data       string `name:"data" env:"OFFHOOK_DATA" default:"offhook-data" placeholder:"DIR" help:"Folder of the database, the account's credentials and cached speech (default ./${default})." group:"Data:"`
 	Database   string `name:"database" env:"OFFHOOK_DATABASE" placeholder:"DSN" help:"postgres://… or the path of a SQLite file (default: SQLite in --data)." group:"Data:"`
@@ -44,12 +43,13 @@ type serveCommand struct {
 	LogFormat string     `name:"log-format" env:"OFFHOOK_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"text|json" help:"How log lines on stderr look (default ${default})." group:"Other:"`
 
 	// Fixed names whose features do not exist yet: refused, never ignored.
-	NATS  string `name:"nats" env:"OFFHOOK_NATS" hidden:""`
-	TLS   string `name:"tls" env:"OFFHOOK_TLS" hidden:""`
-	SIPS  string `name:"sips" env:"OFFHOOK_SIPS" hidden:""`
-	Cert  string `name:"cert" env:"OFFHOOK_CERT" hidden:""`
-	Key   string `name:"key" env:"OFFHOOK_KEY" hidden:""`
-	Admin string `name:"admin" env:"OFFHOOK_ADMIN" hidden:""`
+	PublicURL string `name:"public-url" env:"OFFHOOK_PUBLIC_URL" hidden:""`
+	NATS      string `name:"nats" env:"OFFHOOK_NATS" hidden:""`
+	TLS       string `name:"tls" env:"OFFHOOK_TLS" hidden:""`
+	SIPS      string `name:"sips" env:"OFFHOOK_SIPS" hidden:""`
+	Cert      string `name:"cert" env:"OFFHOOK_CERT" hidden:""`
+	Key       string `name:"key" env:"OFFHOOK_KEY" hidden:""`
+	Admin     string `name:"admin" env:"OFFHOOK_ADMIN" hidden:""`
 }
 
 func (serveCommand) Help() string {
@@ -89,7 +89,7 @@ func (c *serveCommand) config() (server.Config, error) {
 	cfg := server.Config{
 		HTTP: c.HTTP, SIP: c.SIP,
 		RTPIP: c.RTPIP, RTPPortMin: c.RTPPorts.min, RTPPortMax: c.RTPPorts.max,
-		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout, PublicURL: c.PublicURL,
+		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
 		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,
 		SIPCPS: c.SIPCPS, SIPMaxCalls: c.SIPMaxCalls, SimCPS: c.SimCPS, SimMaxCalls: c.SimMaxCalls,
@@ -106,6 +106,7 @@ func (c *serveCommand) config() (server.Config, error) {
 func (c *serveCommand) refuseUnavailable() error {
 	var errs []error
 	for _, f := range []struct{ name, value, instead string }{
+		{"--public-url", c.PublicURL, "nothing this server says holds its own address yet"},
 		{"--nats", c.NATS, "clusters do not work yet; run one node"},
 		{"--tls", c.TLS, "the API over TLS does not work yet; put a reverse proxy in front of --http"},
 		{"--sips", c.SIPS, "SIP over TLS does not work yet; use UDP or TCP"},

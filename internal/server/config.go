@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,9 +80,6 @@ type Config struct {
 	// AccountSID and AuthToken seed the first account: both or none. Default: generated once and kept in Data.
 	AccountSID, AuthToken string
 
-	// PublicURL is how applications reach this server from outside, such as https://voice.example.com.
-	// Default: http:// and the address of HTTP.
-	PublicURL string
 	// Mode is Dev or Production. Default: Dev, and then only loopback addresses may be listened on.
 	Mode Mode
 	// Drain is how long live calls may go on once the server was told to stop; 0 hangs them up at
@@ -197,11 +193,6 @@ func (c Config) Validate() error {
 	if scheme, _, ok := strings.Cut(c.Database, "://"); ok && scheme != "postgres" && scheme != "postgresql" {
 		bad("--database %s://…: want postgres://… or the path of a SQLite file", scheme)
 	}
-	if c.PublicURL != "" {
-		if u, err := url.Parse(c.PublicURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			bad("--public-url %q: want an absolute http or https URL", c.PublicURL)
-		}
-	}
 	switch {
 	case (c.AccountSID == "") != (c.AuthToken == ""):
 		bad("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN seed the account together: set both or none")
@@ -213,11 +204,17 @@ func (c Config) Validate() error {
 	case Production:
 		errs = append(errs, &ProductionError{Missing: productionMissing()})
 	case "":
-		for _, l := range append(listeners, listener{"--rtp-ip", net.JoinHostPort(c.RTPIP.String(), "0")}) {
+		open := func(flag, addr string) {
+			bad("%s %s can be reached from other machines, and a development server trusts who reaches it: "+
+				"say --mode dev if that is meant, or listen on 127.0.0.1", flag, addr)
+		}
+		for _, l := range listeners {
 			if !l.loopback() {
-				bad("%s %s can be reached from other machines, and a development server trusts who reaches it: "+
-					"say --mode dev if that is meant, or listen on 127.0.0.1", l.flag, strings.TrimSuffix(l.addr, ":0"))
+				open(l.flag, l.addr)
 			}
+		}
+		if c.RTPIP.IsValid() && !c.RTPIP.IsLoopback() {
+			open("--rtp-ip", c.RTPIP.String())
 		}
 	case Dev:
 	default:

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -34,6 +35,7 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		{"free ports", Config{HTTP: "127.0.0.1:0", SIP: []string{"[::1]:0"}}, ""},
 		{"localhost", Config{HTTP: "localhost:4600"}, ""},
 		{"every address without a mode", Config{HTTP: ":4600"}, "--http :4600 can be reached from other machines"},
+		{"a free port on every address", Config{HTTP: ":0"}, "--http :0 can be reached"},
 		{"sip without a mode", Config{SIP: []string{"0.0.0.0:5060"}}, "--sip 0.0.0.0:5060 can be reached"},
 		{"rtp without a mode", Config{RTPIP: netip.MustParseAddr("192.0.2.1")}, "--rtp-ip 192.0.2.1 can be reached"},
 		{"every address in dev", Config{HTTP: ":4600", SIP: []string{"0.0.0.0:5060"}, Mode: Dev}, ""},
@@ -44,7 +46,6 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		{"voice", Config{Voice: "siri"}, "--voice siri: want one of auto, builtin"},
 		{"database", Config{Database: "mysql://x"}, "--database mysql://…"},
 		{"sqlite path", Config{Database: "/var/lib/offhook.db"}, ""},
-		{"public url", Config{PublicURL: "voice.example.com"}, "--public-url"},
 		{"half an account", Config{AccountSID: "AC" + strings.Repeat("0", 32)}, "set both or none"},
 		{"bad sid", Config{AccountSID: "AC1", AuthToken: "x"}, "want AC and 32 hex digits"},
 		{"mode", Config{Mode: "test"}, "--mode test: want dev or production"},
@@ -105,6 +106,33 @@ func TestAccountIsGeneratedOnceAndKept(t *testing.T) {
 	}
 	if b, err := ReadAccount(dir); err != nil || b.SID != seeded || b.URL != "http://127.0.0.1:4600" {
 		t.Errorf("after seeding: %+v, %v", b, err)
+	}
+}
+
+// Whoever starts a second server in the same folder, with another account in the environment, must not
+// take the first one's account from under the command line.
+func TestSecondServerLeavesTheFirstOnesAccount(t *testing.T) {
+	cfg := Config{HTTP: "127.0.0.1:0", SIP: []string{"127.0.0.1:0"}, Data: t.TempDir(), Voice: "test"}
+	s, err := Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	defer s.Close(over)
+	first, err := ReadAccount(cfg.Data)
+	if err != nil || first.URL != s.URL() {
+		t.Fatalf("%+v %v", first, err)
+	}
+	cfg.AccountSID, cfg.AuthToken = "AC"+strings.Repeat("a", 32), "token"
+	if second, err := Start(t.Context(), cfg); err == nil {
+		second.Close(over)
+		t.Fatal("two servers use one folder")
+	} else if !strings.Contains(err.Error(), "is in use by process") {
+		t.Error(err)
+	}
+	if kept, err := ReadAccount(cfg.Data); err != nil || kept != first {
+		t.Errorf("now %+v %v, was %+v", kept, err, first)
 	}
 }
 

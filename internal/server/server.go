@@ -104,10 +104,6 @@ func (s *Server) open(ctx context.Context) error {
 func (s *Server) opened(stop func()) { s.stops = append(s.stops, stop) }
 
 func (s *Server) openStore(ctx context.Context) (err error) {
-	s.account, err = EnsureAccount(s.cfg.Data, s.cfg.AccountSID, s.cfg.AuthToken)
-	if err != nil {
-		return err
-	}
 	dsn := s.cfg.Database
 	if dsn == "" {
 		dsn = filepath.Join(s.cfg.Data, "offhook.db")
@@ -121,6 +117,11 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 			s.log.Error("store not closed", "err", err)
 		}
 	})
+	// Behind the store's lock: a second server on the same data must not leave its account there.
+	s.account, err = EnsureAccount(s.cfg.Data, s.cfg.AccountSID, s.cfg.AuthToken)
+	if err != nil {
+		return err
+	}
 	a := &call.Account{
 		SID: s.account.SID, AuthToken: s.account.AuthToken,
 		FriendlyName: "offhook", DateCreated: s.cfg.Clock.Now(),

@@ -111,6 +111,7 @@ func (s *simulator) child(ctx context.Context, ready func()) error {
 		"--data", s.cfg.Data, "--voice", cmp.Or(s.cfg.Voice, "auto"))
 	cmd := exec.CommandContext(ctx, s.cfg.Executable[0], args...)
 	cmd.WaitDelay = 2 * time.Second
+	ownGroup(cmd)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
