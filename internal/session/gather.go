@@ -46,7 +46,7 @@ func (s *Session) collect(ctx context.Context, doc *document, v *twiml.Gather) (
 	stopPrompts := func() {
 		cut(errBargeIn)
 		if prompting {
-			_ = <-prompts // cut: how it ended no longer matters
+			<-prompts // cut: how it ended no longer matters
 			prompting = false
 		}
 	}

@@ -92,7 +92,7 @@ func (s *Session) receive(ctx context.Context) {
 		return
 	}
 	s.leg.Ring()
-	s.begin(func(ctx context.Context, s *Session) (*document, error) { return s.firstDocument(ctx) })
+	s.begin((*Session).firstDocument)
 	s.run(ctx)
 }
 

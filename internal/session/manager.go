@@ -84,6 +84,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	for _, c := range waiting {
 		m.enqueue(c)
 	}
+	if len(waiting) == laneBuffer {
+		m.reload() // there may be more, of any queue
+	}
 	return nil
 }
 
@@ -250,6 +253,7 @@ func (m *Manager) cancelQueued(ctx context.Context, c *call.Call) error {
 	if err := m.Store.CancelQueued(ctx, c, ch); err != nil {
 		return err
 	}
+	m.forget(c)
 	m.publish(ch)
 	return nil
 }
@@ -284,7 +288,9 @@ func (m *Manager) adopt(s *Session, run func(context.Context)) bool {
 			m.mu.Lock()
 			delete(m.live, s.sid)
 			m.mu.Unlock()
-			close(s.done)
+			if !s.over {
+				close(s.done)
+			}
 		}()
 		run(m.ctx)
 	}()

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,15 +16,15 @@ const laneBuffer = 1000
 // lane is one dialling queue: first in first out, paced by its limits. The stored status is the truth;
 // the lane only remembers what to look at next, so a canceled call falls out when its claim fails.
 type lane struct {
-	key    string
-	m      *Manager
-	limits func() Limits
-	wake   chan struct{}
-	quit   chan struct{}
+	key  string
+	m    *Manager
+	wake chan struct{}
+	quit chan struct{}
 
 	mu      sync.Mutex
 	waiting []*call.Call
 	spilled bool // the store has calls that are not in waiting
+	resting bool // the store failed, nothing is dialled for a moment
 	active  int  // dialled and not over
 	stopped bool
 }
@@ -35,19 +36,71 @@ func (m *Manager) enqueue(c *call.Call) {
 		m.mu.Unlock()
 		return
 	}
-	l := m.lanes[c.QueueKey]
-	if l == nil {
-		l = &lane{key: c.QueueKey, m: m, wake: make(chan struct{}, 1), quit: make(chan struct{})}
-		l.limits = func() Limits { return m.limitsOf(l.key) }
-		m.lanes[c.QueueKey] = l
-		m.workers.Add(1)
-		go func() {
-			defer m.workers.Done()
-			l.run()
-		}()
-	}
+	l := m.laneLocked(c.QueueKey)
 	m.mu.Unlock()
 	l.add(c)
+}
+
+func (m *Manager) laneLocked(key string) *lane {
+	l := m.lanes[key]
+	if l == nil {
+		l = &lane{key: key, m: m, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+		m.lanes[key] = l
+		m.workers.Go(l.run)
+	}
+	return l
+}
+
+// reload makes every dialling queue read again what waits for it in the store.
+func (m *Manager) reload() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	keys := []string{queueSIP, queueSimulator, queueInternal}
+	for _, t := range m.Trunks() {
+		keys = append(keys, t.SID)
+	}
+	for _, key := range keys {
+		m.laneLocked(key)
+	}
+	for _, l := range m.lanes {
+		l.reload()
+	}
+}
+
+// forget takes a call that was canceled out of its queue, so that it does not use up the queue's pace.
+func (m *Manager) forget(c *call.Call) {
+	m.mu.Lock()
+	l := m.lanes[c.QueueKey]
+	m.mu.Unlock()
+	if l != nil {
+		l.mu.Lock()
+		l.waiting = slices.DeleteFunc(l.waiting, func(w *call.Call) bool { return w.SID == c.SID })
+		l.mu.Unlock()
+	}
+}
+
+func (l *lane) reload() {
+	l.mu.Lock()
+	l.waiting, l.spilled = nil, true
+	l.mu.Unlock()
+	l.poke()
+}
+
+// rest is for a store that failed: in a second the lane goes on with what the store then says.
+func (l *lane) rest() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting, l.spilled = nil, true
+	if l.resting {
+		return
+	}
+	l.resting = true
+	l.m.Clock.AfterFunc(storeRetry, func() {
+		l.mu.Lock()
+		l.resting = false
+		l.mu.Unlock()
+		l.poke()
+	})
 }
 
 func (l *lane) add(c *call.Call) {
@@ -91,8 +144,7 @@ func (l *lane) run() {
 				return
 			}
 		}
-		limits := l.limits()
-		if limits.CPS > 0 {
+		if limits := l.m.limitsOf(l.key); limits.CPS > 0 {
 			now := l.m.Clock.Now()
 			if wait := next.Sub(now); wait > 0 {
 				if !l.sleep(wait) {
@@ -105,7 +157,7 @@ func (l *lane) run() {
 		l.mu.Lock()
 		l.active++
 		l.mu.Unlock()
-		if !l.m.dial(c, l.released) {
+		if !l.m.dial(c, l) {
 			l.released()
 		}
 		select {
@@ -130,15 +182,19 @@ func (l *lane) sleep(d time.Duration) bool {
 
 // next takes the first waiting call, or nil when there is none or no place for one more.
 func (l *lane) next() *call.Call {
-	limits := l.limits()
+	limits := l.m.limitsOf(l.key)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if limits.MaxCalls > 0 && l.active >= limits.MaxCalls {
+	full := l.resting || limits.MaxCalls > 0 && l.active >= limits.MaxCalls
+	read := !full && len(l.waiting) == 0 && l.spilled
+	l.mu.Unlock()
+	if full {
 		return nil
 	}
-	if len(l.waiting) == 0 && l.spilled {
-		l.refillLocked()
+	if read {
+		l.refill()
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(l.waiting) == 0 {
 		return nil
 	}
@@ -148,21 +204,38 @@ func (l *lane) next() *call.Call {
 	return c
 }
 
-func (l *lane) refillLocked() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+// refill reads from the store what waits there. No lock is held meanwhile: what is added then may be in
+// the list as well.
+func (l *lane) refill() {
+	l.mu.Lock()
+	l.spilled = false
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
 	calls, err := l.m.Store.Queued(ctx, l.key, laneBuffer)
 	if err != nil {
 		l.m.Log.Error("dialling queue cannot be read, trying again in a second", "queue", l.key, "err", err)
-		l.m.Clock.AfterFunc(time.Second, l.poke)
+		l.rest()
 		return
 	}
-	l.spilled = len(calls) == laneBuffer
-	for _, c := range calls {
-		if l.m.session(c.SID) == nil {
-			l.waiting = append(l.waiting, c)
+	full := len(calls) == laneBuffer
+	seen := map[string]bool{}
+	calls = slices.DeleteFunc(calls, func(c *call.Call) bool {
+		seen[c.SID] = true
+		return l.m.session(c.SID) != nil // being dialled
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if full { // what was added comes later in the store
+		l.waiting, l.spilled = calls, true
+		return
+	}
+	for _, c := range l.waiting {
+		if !seen[c.SID] {
+			calls = append(calls, c)
 		}
 	}
+	l.waiting = calls
 }
 
 // released gives a place back when a call is over.
@@ -173,18 +246,18 @@ func (l *lane) released() {
 	l.poke()
 }
 
-// dial makes the session of a queued call; release is called when it is over. False when it was not started.
-func (m *Manager) dial(c *call.Call, release func()) bool {
+// dial makes the session of a call that waited in l, which gets its place back when the call is over.
+// False when it was not started.
+func (m *Manager) dial(c *call.Call, l *lane) bool {
 	s := m.newSession(c)
 	return m.adopt(s, func(ctx context.Context) {
-		defer release()
+		defer l.released()
 		defer s.recovered()
 		err := s.dial(ctx)
-		if errors.Is(err, call.ErrConflict) {
-			return // canceled while it waited
+		if err == nil || errors.Is(err, call.ErrConflict) {
+			return // else it was canceled while it waited
 		}
-		if err != nil {
-			s.log.Error("call not dialled", "err", err)
-		}
+		s.log.Error("call not dialled, trying again in a second", "err", err)
+		l.rest()
 	})
 }

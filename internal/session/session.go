@@ -15,8 +15,12 @@ import (
 	"github.com/offhook/offhook/internal/webhook"
 )
 
-// saveTimeout bounds one write of a live call's state.
-const saveTimeout = 5 * time.Second
+const (
+	// saveTimeout bounds one write of a live call's state.
+	saveTimeout = 5 * time.Second
+	// storeRetry is how long a store that refused a write is left alone.
+	storeRetry = time.Second
+)
 
 // Session is one live call. Its loop owns call, leg and verbs; others reach them through do.
 type Session struct {
@@ -25,19 +29,23 @@ type Session struct {
 	log   *slog.Logger
 	hooks *webhook.Client // of this call: cookies, credentials
 	inbox chan command
-	done  chan struct{} // closed when the session is gone
+	done  chan struct{} // closed when the call is over, or was not dialled after all
 
 	call  *call.Call
 	leg   Leg
 	verbs *verbs // the running document; nil before the first
-	over  bool   // the final status is stored
+	over  bool   // the call has its final status
+
+	stored  call.Status // the status that the store has
+	unsaved call.Change // what the store has not taken yet, in order
+	retry   clock.Timer // of a write that the store refused
 
 	sentDigits bool // SendDigits has left; the verbs' own
 
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer
 
-	snapshot atomic.Pointer[call.Call] // the call as last stored, for the verbs to read
+	snapshot atomic.Pointer[call.Call] // the call after its last change, for the verbs to read
 	keys     atomic.Pointer[chan byte] // where pressed keys go while somebody listens
 }
 
@@ -51,25 +59,32 @@ var errOver = errors.New("session: the call is over")
 
 func (m *Manager) newSession(c *call.Call) *Session {
 	s := &Session{
-		m: m, sid: c.SID, call: c,
+		m: m, sid: c.SID, call: c, stored: c.Status,
 		log:   m.Log.With("call_sid", c.SID),
 		inbox: make(chan command), done: make(chan struct{}),
-		ringing: m.Clock.NewTimer(time.Hour), limit: m.Clock.NewTimer(time.Hour),
+		ringing: m.Clock.NewTimer(time.Hour), limit: m.Clock.NewTimer(time.Hour), retry: m.Clock.NewTimer(time.Hour),
 	}
 	s.ringing.Stop()
 	s.limit.Stop()
+	s.retry.Stop()
 	s.snapshot.Store(c.Clone())
 	return s
 }
 
-// do runs fn in the session's loop and returns what it returned, errOver when the call ended first.
+// do runs fn in the session's loop and returns what it returned, errOver when the call ended first. When
+// ctx ends it returns at once, fn running or not: the loop waits for verbs that it stops.
 func (s *Session) do(ctx context.Context, fn func() error) error {
 	c := command{fn, make(chan error, 1)}
 	select {
 	case s.inbox <- c:
-		return <-c.reply // the loop answers every command it took, even by panic
 	case <-s.done:
 		return errOver
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-c.reply: // the loop answers every command it took, even by panic
+		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -106,7 +121,7 @@ func (s *Session) dial(ctx context.Context) error {
 	}
 	s.leg = leg
 	s.call.DialedAt, s.call.Dialog = now, leg.Dialog()
-	if err := s.save(call.Queued, "", "initiated"); err != nil {
+	if err := s.save("", "initiated"); err != nil {
 		leg.Hangup() // it sent nothing, so this only gives its ports back
 		s.drainLeg()
 		return err
@@ -130,9 +145,11 @@ func (s *Session) newLeg() (Leg, error) {
 	return s.m.Dialer.NewLeg(spec)
 }
 
-// run is the only goroutine that changes the call.
+// run is the only goroutine that changes the call. It returns when the call is over and stored and its
+// leg is gone.
 func (s *Session) run(ctx context.Context) {
 	defer s.drainLeg()
+	defer s.settle(ctx)
 	for !s.over {
 		select {
 		case e, ok := <-s.leg.Events():
@@ -150,9 +167,25 @@ func (s *Session) run(ctx context.Context) {
 		case <-s.limit.C():
 			s.trace("time limit reached")
 			s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "time limit", Local: true})
+		case <-s.retry.C():
+			s.flush()
 		case <-ctx.Done():
 			s.trace("offhook is shutting down")
 			s.giveUp(context.Cause(ctx).Error())
+		}
+	}
+}
+
+// settle stores the end of a call that the store has not taken yet, for as long as that needs. When ctx
+// ends first, the next start finds the call and ends it.
+func (s *Session) settle(ctx context.Context) {
+	defer s.retry.Stop()
+	for s.stored != s.call.Status {
+		select {
+		case <-s.retry.C():
+			s.flush()
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -206,9 +239,11 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.call.AnsweredAt = s.m.Clock.Now()
 		s.call.Dialog = s.leg.Dialog()
 		s.trace("200 answered")
-		s.inProgress(func(ctx context.Context, s *Session) (*document, error) {
-			return s.firstDocument(ctx)
-		})
+		s.startLimit()
+		s.move(call.InProgress, "answered", "answered")
+		if !s.over { // who picked up does not wait for the store
+			s.begin((*Session).firstDocument)
+		}
 	case call.LegDigit:
 		s.trace("key %c", e.Key)
 		if keys := s.keys.Load(); keys != nil {
@@ -222,25 +257,13 @@ func (s *Session) onLeg(e call.LegEvent) {
 	}
 }
 
-// inProgress stores the answer; start is then the first instruction of a call that had none so far.
-func (s *Session) inProgress(start source) {
+// startLimit begins the time that the call may take.
+func (s *Session) startLimit() {
 	limit := call.DefaultTimeLimit
 	if s.call.Options.TimeLimit > 0 {
 		limit = time.Duration(s.call.Options.TimeLimit) * time.Second
 	}
 	s.limit.Reset(limit)
-	from := s.call.Status
-	if err := s.call.Move(call.InProgress); err != nil {
-		s.log.Error("answer ignored", "err", err)
-		return
-	}
-	if err := s.save(from, "answered", "answered"); err != nil {
-		s.storeFailed(err)
-		return
-	}
-	if start != nil {
-		s.begin(start)
-	}
 }
 
 func (s *Session) onLegEnded(e call.LegEnded) {
@@ -298,14 +321,20 @@ func (s *Session) onDocumentEnd(r result) {
 
 // answer takes the inbound call: first it is stored, then the 200 leaves. Loop only.
 func (s *Session) answer() error {
-	if s.call.Status != call.Ringing || s.call.Direction != call.Inbound {
-		return nil
-	}
-	s.call.AnsweredAt = s.m.Clock.Now()
-	s.inProgress(nil)
 	if s.over {
 		return errOver
 	}
+	if s.call.Status != call.Ringing || s.call.Direction != call.Inbound {
+		return nil
+	}
+	before, unsaved := *s.call, s.unsaved
+	s.call.AnsweredAt, s.call.Status = s.m.Clock.Now(), call.InProgress
+	if err := s.save("answered", "answered"); err != nil {
+		*s.call, s.unsaved = before, unsaved
+		s.finish(call.Failed, call.Cause{SIPCode: 503, Reason: "Service Unavailable", Local: true})
+		return err
+	}
+	s.startLimit()
 	if err := s.leg.Answer(); err != nil {
 		return fmt.Errorf("session: answer: %w", err) // LegEnded follows
 	}
@@ -336,15 +365,10 @@ func (s *Session) update(p call.UpdateParams) error {
 	case p.Redirects() && c.Status != call.InProgress && s.verbs == nil:
 		return p.StateError() // an inbound call may be redirected while its document runs unanswered
 	}
-	if p.TimeLimit > 0 && c.Status != call.InProgress && !p.Redirects() {
-		c.Options.TimeLimit = p.TimeLimit
-		return s.save(c.Status, "", "")
-	}
-	if p.Redirects() {
-		s.verbs.stop(errRedirected)
-	}
+	options := c.Options
 	p.Apply(&c.Options)
-	if err := s.save(c.Status, "", ""); err != nil {
+	if err := s.save("", ""); err != nil {
+		c.Options = options // what runs goes on
 		s.storeFailed(err)
 		return err
 	}
@@ -354,7 +378,7 @@ func (s *Session) update(p call.UpdateParams) error {
 	}
 	if p.Redirects() {
 		s.trace("redirected by the API")
-		s.begin(func(ctx context.Context, s *Session) (*document, error) { return s.firstDocument(ctx) })
+		s.begin((*Session).firstDocument)
 	}
 	return nil
 }
@@ -367,12 +391,11 @@ func (s *Session) begin(start source) {
 
 // move takes the call to a status that is not final and stores it with its event and callback.
 func (s *Session) move(to call.Status, event, callback string) {
-	from := s.call.Status
 	if err := s.call.Move(to); err != nil {
 		s.log.Error("status ignored", "err", err)
 		return
 	}
-	if err := s.save(from, event, callback); err != nil {
+	if err := s.save(event, callback); err != nil {
 		s.storeFailed(err)
 	}
 }
@@ -397,7 +420,8 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 		s.log.Error("final status ignored", "err", err)
 	}
 	s.call.EndedAt, s.call.Cause = s.m.Clock.Now(), cause
-	err := s.save(from, string(status), "completed")
+	err := s.save(string(status), "completed")
+	close(s.done)
 	switch {
 	case s.leg == nil:
 	case s.call.Direction == call.Inbound && from == call.Ringing && cause.SIPCode >= 300:
@@ -406,17 +430,20 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 		s.leg.Hangup()
 	}
 	if err != nil {
-		s.log.Error("end of the call not stored", "status", status, "err", err)
+		s.storeFailed(err)
 	}
 }
 
 // storeFailed is for a live call whose state could not be stored: a conflict means that another owner
-// took the call, so it ends here; otherwise the audio goes on and the next change stores both.
+// took the call, so it ends here; otherwise the audio goes on, and what is unsaved is tried again.
 func (s *Session) storeFailed(err error) {
-	s.log.Error("state of the call not stored", "err", err)
+	s.log.Error("state of the call not stored", "status", s.call.Status, "err", err)
 	if errors.Is(err, call.ErrConflict) {
+		s.stored, s.unsaved = s.call.Status, call.Change{} // not ours to tell
 		s.giveUp("the call was taken over")
+		return
 	}
+	s.retry.Reset(storeRetry)
 }
 
 // drainLeg waits until the leg is over, so that its ports and its place in the queue are free.
@@ -429,31 +456,46 @@ func (s *Session) drainLeg() {
 	}
 }
 
-// save writes the call, the event and the status callback of that name ("" for none) in one transaction.
-func (s *Session) save(from call.Status, event, callback string) error {
+// save writes the call, the event and the status callback of that name ("" for none) in one transaction,
+// together with what an earlier save could not write.
+func (s *Session) save(event, callback string) error {
 	now := s.m.Clock.Now()
 	c := s.call
 	c.DateUpdated = now
-	eventSeq, callbackSeq := c.EventSeq, c.CallbackSeq
-	var ch call.Change
 	if event != "" {
-		ch.Events = append(ch.Events, newEvent(c, event, now))
+		s.unsaved.Events = append(s.unsaved.Events, newEvent(c, event, now))
 	}
 	if event == "answered" { // media is connected and the first instruction is next
-		ch.Events = append(ch.Events, newEvent(c, "in-progress", now))
+		s.unsaved.Events = append(s.unsaved.Events, newEvent(c, "in-progress", now))
 	}
 	if callback != "" {
-		ch.Callbacks = newCallbacks(c, callback, now, voiceParams(c))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
-	defer cancel()
-	if err := s.m.Store.SaveCall(ctx, c, from, ch); err != nil {
-		c.EventSeq, c.CallbackSeq = eventSeq, callbackSeq
-		return fmt.Errorf("session: save %s: %w", c.SID, err)
+		s.unsaved.Callbacks = append(s.unsaved.Callbacks, newCallbacks(c, callback, now, voiceParams(c))...)
 	}
 	s.snapshot.Store(c.Clone())
+	return s.write()
+}
+
+// write stores the call as it is with what is unsaved.
+func (s *Session) write() error {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	if err := s.m.Store.SaveCall(ctx, s.call, s.stored, s.unsaved); err != nil {
+		return fmt.Errorf("session: save %s: %w", s.sid, err)
+	}
+	ch := s.unsaved
+	s.stored, s.unsaved = s.call.Status, call.Change{}
 	s.m.publish(ch)
 	return nil
+}
+
+// flush tries again what the store refused, unless a later save has written it.
+func (s *Session) flush() {
+	if len(s.unsaved.Events)+len(s.unsaved.Callbacks) == 0 && s.stored == s.call.Status {
+		return
+	}
+	if err := s.write(); err != nil {
+		s.storeFailed(err)
+	}
 }
 
 func (s *Session) trace(format string, args ...any) { s.m.trace(s.sid, format, args...) }

@@ -42,7 +42,7 @@ type rejection struct {
 }
 
 // source gives the first document of a run.
-type source func(ctx context.Context, s *Session) (*document, error)
+type source func(s *Session, ctx context.Context) (*document, error)
 
 // document is a TwiML document and where it came from.
 type document struct {
@@ -116,7 +116,7 @@ func (v *verbs) stop(cause error) {
 
 // runDocuments runs one document after the other until the instructions end. ok is false when ctx ended them.
 func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok bool) {
-	doc, err := start(ctx, s)
+	doc, err := start(s, ctx)
 	silent := 0
 	for n := 1; ; n++ {
 		var next step
@@ -184,7 +184,8 @@ func (s *Session) runVerb(ctx context.Context, doc *document, v twiml.Verb, firs
 	}
 	*silent = 0
 	if err := s.do(ctx, s.answer); err != nil {
-		return nextVerb, err
+		<-ctx.Done() // nobody is left to hear an error: the caller has gone, or is being refused
+		return nextVerb, context.Cause(ctx)
 	}
 	switch v := v.(type) {
 	case *twiml.Say:
