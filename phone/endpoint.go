@@ -98,7 +98,8 @@ func (e *endpoint) localIP(peer string) netip.Addr {
 	if host, _, err := net.SplitHostPort(peer); err == nil {
 		peer = host
 	}
-	c, err := net.Dial("udp", net.JoinHostPort(strings.Trim(peer, "[]"), "9")) // sends nothing
+	dialer := net.Dialer{Timeout: 2 * time.Second} // for the name; connecting UDP sends nothing
+	c, err := dialer.DialContext(context.Background(), "udp", net.JoinHostPort(strings.Trim(peer, "[]"), "9"))
 	if err != nil {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}

@@ -181,8 +181,7 @@ func (m *media) packet(p packet) {
 	if m.rec != nil {
 		const late = sampleRate / 10 // packets this late still find their place
 		if err := m.flushRecording(late); err != nil {
-			m.log.Warn("recording stopped", "error", err)
-			m.rec.close()
+			m.log.Warn("recording stopped", "error", errors.Join(err, m.rec.close()))
 			m.rec = nil
 		}
 	}

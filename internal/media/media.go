@@ -247,7 +247,7 @@ func facing(peer netip.Addr) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("media: no route to %v: %w", peer, err)
 	}
-	defer c.Close() //nolint:errcheck // nothing was sent
+	defer c.Close()
 	local, ok := c.LocalAddr().(*net.UDPAddr)
 	if !ok {
 		return netip.Addr{}, fmt.Errorf("media: no local address toward %v", peer)

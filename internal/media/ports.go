@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// ErrNoPorts: every pair of RTP ports is in use; the call must be refused with 503.
+// ErrNoPorts means that every pair of RTP ports is in use; the call must be refused with 503.
 var ErrNoPorts = errors.New("media: no free RTP port: end calls or widen the port range")
 
 // portPair is an even port for RTP and the odd one after it for RTCP.

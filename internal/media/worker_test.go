@@ -64,8 +64,8 @@ func handDriven(streams int) (*worker, *handClock, []*wire) {
 
 func TestWorkerPacesOnAnAbsoluteClock(t *testing.T) {
 	w, c, wires := handDriven(1)
-	for _, late := range []time.Duration{0, 300, 5000, 0, 12000, 100} { // µs; none adds up
-		c.now = w.time(w.nextBusy()).Add(late * time.Microsecond)
+	for _, late := range []int{0, 300, 5000, 0, 12000, 100} { // µs; none adds up
+		c.now = w.time(w.nextBusy()).Add(time.Duration(late) * time.Microsecond)
 		w.work()
 		c.now = w.time(w.nextBusy())
 		w.work()

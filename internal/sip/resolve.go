@@ -103,7 +103,7 @@ func (e *Endpoint) resolveURI(ctx context.Context, u *sip.Uri, dflt string) ([]c
 func splitDest(dest string) (host string, port int, err error) {
 	h, p, err := net.SplitHostPort(dest)
 	if err != nil {
-		return hostOnly(dest), 0, nil
+		return hostOnly(dest), 0, nil //nolint:nilerr // a host without port is no error
 	}
 	n, err := strconv.ParseUint(p, 10, 16)
 	if err != nil || n == 0 {
