@@ -24,6 +24,9 @@ func testNumbers(t *testing.T, b backend) {
 			FallbackMethod: "GET", StatusURL: "https://app.example/s", StatusMethod: "POST", CallerIDLookup: i == 1,
 			DateCreated: morning.Add(time.Duration(i) * time.Minute), DateUpdated: morning,
 		}
+		if err := second(s.NumberByPhone(t.Context(), phone)); !errors.Is(err, call.ErrNotFound) {
+			t.Errorf("before it is made: %v", err)
+		}
 		must(t, s.CreateNumber(t.Context(), n))
 		all = append(all, n)
 	}
@@ -44,6 +47,13 @@ func testNumbers(t *testing.T, b backend) {
 	must(t, s.UpdateNumber(t.Context(), all[1]))
 	if got, err = s.Number(t.Context(), account, "PN1"); err != nil || !cmp.Equal(all[1], got) {
 		t.Errorf("updated: %v %v", got, err)
+	}
+	if got, err = s.NumberByPhone(t.Context(), all[1].PhoneNumber); err != nil || !cmp.Equal(all[1], got) {
+		t.Errorf("updated, by phone: %v %v", got, err)
+	}
+	got.VoiceURL = "https://elsewhere.example/" // what a caller does with it is its own affair
+	if got, err = s.NumberByPhone(t.Context(), all[1].PhoneNumber); err != nil || !cmp.Equal(all[1], got) {
+		t.Errorf("once more, by phone: %v %v", got, err)
 	}
 	for name, err := range map[string]error{
 		"number of another account": second(s.Number(t.Context(), other, "PN1")),
@@ -90,6 +100,9 @@ func testNumbers(t *testing.T, b backend) {
 	must(t, s.DeleteNumber(t.Context(), account, "PN1"))
 	if err := second(s.Number(t.Context(), account, "PN1")); !errors.Is(err, call.ErrNotFound) {
 		t.Errorf("deleted number: %v", err)
+	}
+	if err := second(s.NumberByPhone(t.Context(), all[1].PhoneNumber)); !errors.Is(err, call.ErrNotFound) {
+		t.Errorf("deleted number, by phone: %v", err)
 	}
 }
 

@@ -52,6 +52,7 @@ type Store struct {
 	// SQLite only
 	lock       *os.File // held while open
 	checkpoint *checkpointer
+	phones     *phoneBook
 
 	reader *sql.DB
 	mu     sync.Mutex
@@ -110,6 +111,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	committed := func() {}
 	if s.d == sqlite {
 		s.checkpoint = newCheckpointer(s.reader, cfg.Log)
+		s.phones = &phoneBook{numbers: map[string]*call.Number{}}
 		committed = s.checkpoint.committed
 	}
 	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq), committed)
