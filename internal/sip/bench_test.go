@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
+
 	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
 )
@@ -91,4 +93,12 @@ func cpuTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func BenchmarkParty(b *testing.B) {
+	u := sip.Uri{Scheme: "sip", User: "+15551234567", Host: "127.0.0.1"}
+	b.ReportAllocs()
+	for b.Loop() {
+		party(&u)
+	}
 }

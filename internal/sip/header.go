@@ -285,7 +285,12 @@ func party(u *sip.Uri) string {
 		user = d
 	}
 	number, _, _ := strings.Cut(user, ";")
-	number = strings.NewReplacer("-", "", ".", "", "(", "", ")", "", " ", "").Replace(number)
+	number = strings.Map(func(r rune) rune {
+		if strings.ContainsRune("-.() ", r) {
+			return -1
+		}
+		return r
+	}, number)
 	digits := strings.TrimPrefix(number, "+")
 	if isDigits(digits) && len(digits) <= 15 {
 		if len(digits) != len(number) && len(digits) >= 7 {
