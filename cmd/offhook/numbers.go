@@ -108,9 +108,11 @@ type numbersGetCommand struct {
 	remote
 }
 
-func (numbersGetCommand) Help() string { return `A number is named by its digits or by its SID.
+func (numbersGetCommand) Help() string {
+	return `A number is named by its digits or by its SID.
 
-    offhook numbers get +15557654321` }
+    offhook numbers get +15557654321`
+}
 
 func (c *numbersGetCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)
@@ -136,9 +138,11 @@ type numbersListCommand struct {
 	remote
 }
 
-func (numbersListCommand) Help() string { return `The pattern may be a part of the number; * in it stands for one digit.
+func (numbersListCommand) Help() string {
+	return `The pattern may be a part of the number; * in it stands for one digit.
 
-    offhook numbers list --number '+155576543**'` }
+    offhook numbers list --number '+155576543**'`
+}
 
 func (c *numbersListCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)
@@ -193,9 +197,11 @@ type numbersDeleteCommand struct {
 	remote
 }
 
-func (numbersDeleteCommand) Help() string { return `Calls that arrive for it are refused from then on.
+func (numbersDeleteCommand) Help() string {
+	return `Calls that arrive for it are refused from then on.
 
-    offhook numbers delete +15557654321` }
+    offhook numbers delete +15557654321`
+}
 
 func (c *numbersDeleteCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)

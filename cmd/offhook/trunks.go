@@ -77,9 +77,11 @@ type trunksListCommand struct {
 	remote
 }
 
-func (trunksListCommand) Help() string { return `Passwords are not shown.
+func (trunksListCommand) Help() string {
+	return `Passwords are not shown.
 
-    offhook trunks list -o tsv` }
+    offhook trunks list -o tsv`
+}
 
 func (c *trunksListCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)
@@ -98,9 +100,11 @@ type trunksRemoveCommand struct {
 	remote
 }
 
-func (trunksRemoveCommand) Help() string { return `Calls that go on are left alone; those that wait for it fail.
+func (trunksRemoveCommand) Help() string {
+	return `Calls that go on are left alone; those that wait for it fail.
 
-    offhook trunks remove carrier` }
+    offhook trunks remove carrier`
+}
 
 func (c *trunksRemoveCommand) Run(ctx context.Context, a *app) error {
 	client, err := c.connect(a)

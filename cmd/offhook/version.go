@@ -11,9 +11,11 @@ var released string
 
 type versionCommand struct{}
 
-func (versionCommand) Help() string { return `The server's answers carry it too, as their Server header.
+func (versionCommand) Help() string {
+	return `The server's answers carry it too, as their Server header.
 
-    offhook version` }
+    offhook version`
+}
 
 func (versionCommand) Run(a *app) error {
 	_, err := fmt.Fprintf(a.out, "offhook %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)

@@ -152,6 +152,21 @@ func TestEventsResumeBehindTheLastOne(t *testing.T) {
 	}
 }
 
+// A stream that is asked for behind its last event ends, without an error and without another try.
+func TestEventsEndWithTheCall(t *testing.T) {
+	connections := 0
+	c := client(t, func(w http.ResponseWriter, r *http.Request) {
+		connections++
+		w.WriteHeader(http.StatusNoContent)
+	})
+	for e, err := range c.Events(t.Context(), "CA1", false) {
+		t.Errorf("%v %v", e, err)
+	}
+	if connections != 1 {
+		t.Errorf("%d connections, want 1", connections)
+	}
+}
+
 func TestEventsStopWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := client(t, func(w http.ResponseWriter, r *http.Request) {

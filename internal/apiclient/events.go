@@ -31,7 +31,7 @@ type Event struct {
 
 // Events streams the events of one call from its first on, with traces between them when asked for.
 // A broken connection is resumed behind the last event. The sequence goes on until the consumer
-// stops it, ctx is done or the server cannot be reached any more.
+// stops it, the server has nothing more to tell or cannot be reached, or ctx is done.
 func (c *Client) Events(ctx context.Context, callSID string, trace bool) iter.Seq2[Event, error] {
 	path := "/v1/calls/" + url.PathEscape(callSID) + "/events"
 	if trace {
@@ -66,7 +66,7 @@ func (c *Client) Events(ctx context.Context, callSID string, trace bool) iter.Se
 	}
 }
 
-var errStopped = errors.New("the consumer stopped")
+var errStopped = errors.New("the sequence is over")
 
 // stream reads one connection until it ends; the error is never nil.
 func (c *Client) stream(ctx context.Context, path, last string, emit func(Event) bool) error {
@@ -81,6 +81,9 @@ func (c *Client) stream(ctx context.Context, path, last string, emit func(Event)
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusNoContent { // the call is over, and we have seen all of it
+		return errStopped
+	}
 	if t := res.Header.Get("Content-Type"); !strings.HasPrefix(t, eventStreamType) {
 		return &Error{Status: res.StatusCode, Message: fmt.Sprintf("the server answered %q instead of events", t)}
 	}

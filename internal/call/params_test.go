@@ -366,7 +366,9 @@ func FuzzEndpoint(f *testing.F) {
 		if number, like, ok := ParseNumber(s); ok && (!like || !IsE164(number)) {
 			t.Errorf("ParseNumber(%q) = %q", s, number)
 		}
-		FormatEndpoint(s)
+		if FormatEndpoint(s) == "" && s != "" {
+			t.Errorf("FormatEndpoint(%q) is empty", s)
+		}
 		p := valid(func(p *CreateParams) { p.To = s })
 		if p.Validate() != nil {
 			return
