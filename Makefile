@@ -86,6 +86,7 @@ release: voice ## archives of every platform in dist/, with checksums
 	  name=offhook-$(VERSION)-$${p%/*}-$${p#*/}; echo $$name; \
 	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO_BUILD) -o dist/$$name/offhook ./cmd/offhook; \
 	  cp LICENSE README.md CHANGELOG.md dist/$$name/; \
+	  if [ -n "$(TAGS)" ]; then cp internal/speech/flite/COPYING dist/$$name/LICENSE.flite; fi; \
 	  tar -C dist -czf dist/$$name.tar.gz $$name; rm -r dist/$$name; \
 	done
 	cd dist && sha256sum *.tar.gz > SHA256SUMS
