@@ -369,7 +369,11 @@ func (l *Leg) publish() {
 	if !l.uas {
 		branch = l.out.branch
 	}
-	l.dialog.Store(l.d.snapshot(l.hop, branch, l.uas))
+	s := l.d.snapshot(l.hop, branch, l.uas)
+	if l.out.req != nil && !l.out.answered {
+		s.CSeq = l.out.req.CSeq().SeqNo // a CANCEL needs the INVITE's; PRACKs have raised the dialog's
+	}
+	l.dialog.Store(s)
 }
 
 // failureCause maps the error of a client transaction (RFC 3261 section 8.1.3.1).

@@ -109,7 +109,16 @@ func TestEarlyMediaAndReliableProvisional(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	p.answer(inv, 183, "x", "Require: 100rel", "RSeq: 41", "sdp") // again: no second PRACK
-	p.answer(inv, 200, "x")                                       // no SDP: that of the 183 stands
+	if n := out.Dialog().CSeq; n != inv.CSeq().SeqNo {            // a CANCEL after a restart needs it
+		t.Errorf("stored CSeq %d, want the INVITE's %d", n, inv.CSeq().SeqNo)
+	}
+	p.answer(inv, 200, "x") // no SDP: that of the 183 stands
+	for range 2 {
+		if n := p.request("ACK").CSeq().SeqNo; n != inv.CSeq().SeqNo { // not the PRACK's
+			t.Errorf("CSeq %d of the ACK, want the INVITE's %d", n, inv.CSeq().SeqNo)
+		}
+		p.answer(inv, 200, "x") // the ACK was lost
+	}
 	p.request("ACK")
 	next[call.LegAnswered](t, out)
 	if started, _, _, accepted := a.media.stream(t, 0).state(); !started || accepted != 1 {
