@@ -59,6 +59,7 @@ type flow struct {
 
 	rx       reception
 	keys     keyReader
+	tones    *audio.DTMFDetector // keys as tones, when telephone-event was not agreed on; else nil
 	reporter reporter
 	// listen gets each audio packet when somebody needs samples (see JitterBuffer); nil for most.
 	listen func(h header, c codec, payload []byte)
@@ -140,6 +141,9 @@ func (f *flow) packet(w *worker, p *packet) {
 		f.key(w, h, payload)
 	case pcmu, pcma:
 		f.rx.time(p.at, h.timestamp)
+		if f.tones != nil && h.seq == f.rx.maxSeq { // a late packet would cut a tone in two
+			f.hearTones(w, kind, payload)
+		}
 		if f.listen != nil {
 			f.listen(h, kind, payload)
 		}
@@ -157,9 +161,25 @@ func (f *flow) key(w *worker, h header, payload []byte) {
 		f.keys = keyReader{ssrc: h.ssrc}
 	}
 	if key, down := f.keys.packet(h.timestamp, e); down {
-		f.digits++
-		w.count.digits.Add(1)
-		f.sink.Digit(key)
+		f.pressed(w, key)
+	}
+}
+
+func (f *flow) pressed(w *worker, key byte) {
+	f.digits++
+	w.count.digits.Add(1)
+	f.sink.Digit(key)
+}
+
+// hearTones looks for keys in the sound itself.
+func (f *flow) hearTones(w *worker, c codec, payload []byte) {
+	if c == pcma {
+		w.pcm = audio.AppendDecodedALaw(w.pcm[:0], payload)
+	} else {
+		w.pcm = audio.AppendDecodedULaw(w.pcm[:0], payload)
+	}
+	for _, key := range f.tones.Write(w.pcm) {
+		f.pressed(w, key)
 	}
 }
 
@@ -334,6 +354,12 @@ func (f *flow) reportsTo() netip.AddrPort {
 // configure takes what offer and answer agreed on.
 func (f *flow) configure(s setup) {
 	f.setup, f.described = s, true
+	switch {
+	case s.event.codec == event:
+		f.tones = nil
+	case f.tones == nil:
+		f.tones = new(audio.DTMFDetector)
+	}
 	if f.source.signal(s.rtp) {
 		if err := f.rtp.disconnect(); err != nil {
 			f.log.Warn("RTP socket still listens to the former peer alone", "error", err)

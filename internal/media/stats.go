@@ -183,7 +183,7 @@ var (
 		counter("packets_foreign_total", "Packets ignored because they came from others than the peer.", func(s *EngineStats) uint64 { return s.Foreign }),
 		counter("sends_refused_total", "Packets that met a closed port.", func(s *EngineStats) uint64 { return s.Refused }),
 		counter("sends_failed_total", "Packets the system did not take.", func(s *EngineStats) uint64 { return s.Failed }),
-		counter("digits_total", "Keys received as telephone-events.", func(s *EngineStats) uint64 { return s.Digits }),
+		counter("digits_total", "Keys received, as telephone-events or tones.", func(s *EngineStats) uint64 { return s.Digits }),
 		counter("panics_total", "Streams closed after a panic.", func(s *EngineStats) uint64 { return s.Panics }),
 		counter("frames_skipped_total", "Frames left out by a worker that was stopped for long.", func(s *EngineStats) uint64 { return s.SkippedFrames }),
 	}

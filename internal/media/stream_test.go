@@ -172,6 +172,38 @@ func TestKeysUnderAnotherSSRC(t *testing.T) {
 	})
 }
 
+// A phone without telephone-event presses keys as tones; with it, tones are mere sound.
+func TestKeysAreHeardAsTones(t *testing.T) {
+	for _, tt := range []struct {
+		name, line string
+		pt         uint8
+		encode     func([]int16) []byte
+	}{
+		{"PCMU", "m=audio PORT RTP/AVP 0", 0, audio.EncodeULaw},
+		{"PCMA", "m=audio PORT RTP/AVP 8", 8, audio.EncodeALaw},
+		{"with telephone-event", "m=audio PORT RTP/AVP 0 96\r\na=rtpmap:96 telephone-event/8000", 0, audio.EncodeULaw},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, ears := newPhone(t), newEars()
+			stream := p.call(newTestEngine(t, Config{}), ears, tt.line)
+			for _, key := range []byte("55#") {
+				sound := tt.encode(append(audio.DTMF(key, 100*time.Millisecond), make([]int16, 800)...))
+				for ; len(sound) >= audio.FrameSamples; sound = sound[audio.FrameSamples:] {
+					p.ts += audio.FrameSamples
+					p.send(tt.pt, sound[:audio.FrameSamples])
+				}
+				tell(t, stream, func(*flow) {})
+			}
+			if tt.name == "with telephone-event" {
+				p.press(96, '1')
+				ears.hears(t, "1")
+				return
+			}
+			ears.hears(t, "55#")
+		})
+	}
+}
+
 func TestAListenerGetsTheAudio(t *testing.T) {
 	e := newTestEngine(t, Config{})
 	p := newPhone(t)

@@ -39,6 +39,7 @@ type worker struct {
 
 	batch batch
 	out   [headerSize + audio.FrameSamples]byte
+	pcm   []int16  // scratch of hearTones
 	count counters // read by anyone
 }
 
