@@ -79,7 +79,8 @@ type api struct {
 	routes   *chi.Mux
 	accounts *accounts
 	active   atomic.Int64 // requests being worked on
-	buffers  sync.Pool    // *[]byte, answers under construction
+	refused  refusals
+	buffers  sync.Pool // *[]byte, answers under construction
 }
 
 // New makes the handler of everything under /2010-04-01. It expects the whole path: mount it without
@@ -332,10 +333,33 @@ func (q *request) fail(err error) {
 	if e.Status >= 500 && e.Status != http.StatusServiceUnavailable {
 		q.api.Log.Error("api request failed", "method", q.r.Method, "path", q.r.URL.Path, "err", err)
 	} else if e.Status == http.StatusServiceUnavailable {
-		q.api.Log.Warn("api request refused", "method", q.r.Method, "path", q.r.URL.Path, "err", err)
+		if n := q.api.refused.tell(q.api.Clock.Now()); n > 0 {
+			q.api.Log.Warn("api requests refused", "count", n, "method", q.r.Method, "path", q.r.URL.Path, "err", err)
+		}
 	}
 	q.enc.error(e)
 	q.send(e.Status)
+}
+
+// refusals counts what was refused for want of room, of which an overload makes thousands a second: one
+// log line a second tells of them.
+type refusals struct {
+	mu     sync.Mutex
+	untold int
+	told   time.Time
+}
+
+// tell counts one more and returns how many a log line shall tell of now; 0 is none.
+func (r *refusals) tell(now time.Time) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.untold++
+	if now.Sub(r.told) < time.Second {
+		return 0
+	}
+	n := r.untold
+	r.untold, r.told = 0, now
+	return n
 }
 
 // public is the error that stands for err in an answer.

@@ -514,3 +514,15 @@ type setClock struct {
 }
 
 func (c setClock) Now() time.Time { return c.now }
+
+func TestRefusalsAreToldOnceASecond(t *testing.T) {
+	var r refusals
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {100 * time.Millisecond, 0}, {999 * time.Millisecond, 0}, {time.Second, 3}, {time.Minute, 1}} {
+		if got := r.tell(testTime.Add(step.after)); got != step.want {
+			t.Errorf("after %s: %d, want %d", step.after, got, step.want)
+		}
+	}
+}
