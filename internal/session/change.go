@@ -42,7 +42,7 @@ func newCallbacks(c *call.Call, event string, now time.Time, params url.Values) 
 	if seconds, ended := c.Duration(); ended {
 		p.Set("CallDuration", strconv.Itoa(seconds))
 		p.Set("Duration", strconv.Itoa((seconds+59)/60))
-		p.Set("SipResponseCode", strconv.Itoa(c.Cause.SIPCode))
+		p.Set("SipResponseCode", strconv.Itoa(sipResponse(c)))
 		if c.AnsweredBy != "" {
 			p.Set("AnsweredBy", c.AnsweredBy)
 		}
@@ -53,6 +53,22 @@ func newCallbacks(c *call.Call, event string, now time.Time, params url.Values) 
 	}
 	c.CallbackSeq++
 	return []call.Callback{cb}
+}
+
+// sipResponse is the final SIP code of c, or the one that says the same when none was seen.
+func sipResponse(c *call.Call) int {
+	switch {
+	case c.Cause.SIPCode != 0:
+		return c.Cause.SIPCode
+	case c.Status == call.Completed:
+		return 200
+	case c.Status == call.Canceled:
+		return 487
+	case c.Cause.Code == 21214: // nothing leads to that number
+		return 404
+	default:
+		return 503
+	}
 }
 
 // voiceParams are the parameters that every request about c carries (call-lifecycle section 3.1).

@@ -60,10 +60,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	m.publish(ch)
 	s := m.newSession(c)
 	s.leg = leg
-	if !m.adopt(s, func(ctx context.Context) {
-		defer s.recovered()
-		s.receive(ctx)
-	}) {
+	if !m.adopt(s, func(ctx context.Context) { _ = s.live(ctx, func() error { s.receive(ctx); return nil }) }) {
 		refuse(503, "Service Unavailable")
 		_ = m.settleNow(c)
 	}
@@ -82,13 +79,11 @@ func (s *Session) receive(ctx context.Context) {
 	if err := s.connect(ctx); err != nil {
 		s.log.Error("inbound call without account", "err", err)
 		s.finish(call.Failed, call.Cause{SIPCode: 500, Reason: err.Error(), Local: true})
-		s.drainLeg()
 		return
 	}
 	if s.call.Options.URL == "" {
 		s.notify(&twilio.Error{Code: 11100, Message: "the number " + s.call.To + " has no VoiceUrl: set one with `offhook numbers update`"}, nil)
 		s.finish(call.Failed, call.Cause{SIPCode: 404, Reason: "number without VoiceUrl", Local: true})
-		s.drainLeg()
 		return
 	}
 	s.leg.Ring()

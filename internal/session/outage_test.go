@@ -266,3 +266,20 @@ func TestStoppingWhileAQueueIsRead(t *testing.T) {
 	w.create("<Response/>")
 	w.comes("stop", stopped)
 }
+
+// The end of a call that could not be made is stored as well.
+func TestACallThatCannotBeMadeWhileTheStoreIsAway(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Simulator = func() string { return "" } })
+	var tries atomic.Int32
+	w.store.fails(func(*call.Call) error {
+		if tries.Add(1) == 1 {
+			return call.ErrUnavailable
+		}
+		return nil
+	})
+	c := w.create("<Response/>", toldOf)
+	w.is(c.SID, call.Failed)
+	if diff := cmp.Diff([]string{"created", "queued", "failed"}, w.events(c.SID)); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}

@@ -252,8 +252,7 @@ func (m *Manager) dial(c *call.Call, l *lane) bool {
 	s := m.newSession(c)
 	return m.adopt(s, func(ctx context.Context) {
 		defer l.released()
-		defer s.recovered()
-		err := s.dial(ctx)
+		err := s.live(ctx, func() error { return s.dial(ctx) })
 		if err == nil || errors.Is(err, call.ErrConflict) {
 			return // else it was canceled while it waited
 		}

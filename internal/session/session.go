@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -122,9 +121,7 @@ func (s *Session) dial(ctx context.Context) error {
 	s.leg = leg
 	s.call.DialedAt, s.call.Dialog = now, leg.Dialog()
 	if err := s.save("", "initiated"); err != nil {
-		leg.Hangup() // it sent nothing, so this only gives its ports back
-		s.drainLeg()
-		return err
+		return err // the leg sent nothing
 	}
 	s.trace("INVITE %s", leg.Dialog().Target)
 	timeout := call.DefaultTimeout
@@ -145,11 +142,24 @@ func (s *Session) newLeg() (Leg, error) {
 	return s.m.Dialer.NewLeg(spec)
 }
 
-// run is the only goroutine that changes the call. It returns when the call is over and stored and its
-// leg is gone.
+// live runs f, which makes the call and takes it through its life, and returns when the end is stored and
+// the leg is gone. A panic ends this call, and nothing else.
+func (s *Session) live(ctx context.Context, f func() error) error {
+	err := s.guarded(f)
+	var p panicError
+	if errors.As(err, &p) {
+		err = s.guarded(func() error { s.giveUp("internal error"); return nil })
+	}
+	_ = s.guarded(func() error { // it has logged what there is to say
+		s.storeEnd(ctx)
+		s.drainLeg()
+		return nil
+	})
+	return err
+}
+
+// run is the only goroutine that changes the call.
 func (s *Session) run(ctx context.Context) {
-	defer s.drainLeg()
-	defer s.settle(ctx)
 	for !s.over {
 		select {
 		case e, ok := <-s.leg.Events():
@@ -176,11 +186,11 @@ func (s *Session) run(ctx context.Context) {
 	}
 }
 
-// settle stores the end of a call that the store has not taken yet, for as long as that needs. When ctx
+// storeEnd stores the end of a call that the store has not taken yet, for as long as that needs. When ctx
 // ends first, the next start finds the call and ends it.
-func (s *Session) settle(ctx context.Context) {
+func (s *Session) storeEnd(ctx context.Context) {
 	defer s.retry.Stop()
-	for s.stored != s.call.Status {
+	for s.over && s.stored != s.call.Status {
 		select {
 		case <-s.retry.C():
 			s.flush()
@@ -197,32 +207,16 @@ func (s *Session) obey(c command) {
 	err = c.fn()
 }
 
-// recovered ends the call after a panic in its loop. The process and every other call go on.
-func (s *Session) recovered() {
-	r := recover()
-	if r == nil {
-		return
-	}
-	s.log.Error("panic in a call, hanging it up", "panic", r, "stack", string(debug.Stack()))
-	defer func() { // even this must not take the process down
-		if r := recover(); r != nil {
-			s.log.Error("panic while hanging up", "panic", r)
-		}
-	}()
-	s.giveUp("internal error")
-	s.drainLeg()
-}
-
 // giveUp ends the call whatever its state, for a reason of ours.
 func (s *Session) giveUp(reason string) {
 	if s.over {
 		return
 	}
-	status, code := call.Failed, 0
+	status := call.Failed
 	if s.call.Status == call.InProgress {
-		status, code = call.Completed, 200
+		status = call.Completed
 	}
-	s.hangup(status, call.Cause{SIPCode: code, Reason: reason, Local: true})
+	s.hangup(status, call.Cause{Reason: reason, Local: true})
 }
 
 func (s *Session) onLeg(e call.LegEvent) {
@@ -274,9 +268,6 @@ func (s *Session) onLegEnded(e call.LegEnded) {
 	switch {
 	case s.call.Status == call.InProgress:
 		s.trace("%s", hangupText(cause))
-		if cause.SIPCode == 0 {
-			cause.SIPCode = 200
-		}
 		s.finish(call.Completed, cause)
 	case e.Canceled:
 		s.trace("the caller gave up")
@@ -412,6 +403,7 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 		return
 	}
 	s.over = true
+	defer close(s.done)
 	s.verbs.stop(errOver)
 	s.ringing.Stop()
 	s.limit.Stop()
@@ -421,7 +413,6 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 	}
 	s.call.EndedAt, s.call.Cause = s.m.Clock.Now(), cause
 	err := s.save(string(status), "completed")
-	close(s.done)
 	switch {
 	case s.leg == nil:
 	case s.call.Direction == call.Inbound && from == call.Ringing && cause.SIPCode >= 300:

@@ -86,12 +86,17 @@ func (s *Session) startVerbs(start source) *verbs {
 	return v
 }
 
+// panicError is a bug of ours in one call.
+type panicError struct{ value any }
+
+func (e panicError) Error() string { return fmt.Sprintf("session: panic: %v", e.value) }
+
 // guarded runs f; a panic becomes an error that ends this call, and nothing else.
 func (s *Session) guarded(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("panic in a verb", "panic", r, "stack", string(debug.Stack()))
-			err = errors.New("internal error")
+			s.log.Error("panic in a call", "panic", r, "stack", string(debug.Stack()))
+			err = panicError{r}
 		}
 	}()
 	return f()
