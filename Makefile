@@ -64,7 +64,11 @@ interop: voice ## SIPp and baresip against a server of ours
 	go test -count=1 -timeout 15m $(TAGS) ./interop/...
 
 .PHONY: bench
-bench: voice ## benchmarks of the hot paths
+bench: build ## the binary from outside, < 3 min: calls, prompts, API, latencies; ARGS="--full --json FILE"
+	go run ./bench $(ARGS)
+
+.PHONY: bench-go
+bench-go: voice ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem $(TAGS) ./...
 
 .PHONY: proof

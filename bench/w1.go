@@ -1,0 +1,145 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	w1Number   = "+15550001000"
+	loopNumber = "+15550002000"
+
+	cleanLatency = 500 // ms; from timer T1 on a caller sends its INVITE again (RFC 3261 section 17.1.1.2)
+	rateStep     = 200 // calls a second
+	rateEnd      = 2400
+)
+
+// w1 is INVITE–200–ACK–BYE by the caller: every call is committed and its TwiML fetched before the 200.
+func (b *bench) w1(ctx context.Context) error {
+	b.head("W1", "INVITE–200–ACK–BYE by the caller, no RTP from it; each call durable and its TwiML fetched before the 200")
+	s, err := b.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.number(ctx, w1Number, b.app.url+"/wait"); err != nil {
+		return err
+	}
+	pause(ctx, pick(b, 3*time.Second, 10*time.Second))
+	b.add("W1", "memory, idle after start", resident(s.pid()), "MiB", most(80, 0), nil, "")
+
+	s.caller.run(ctx, w1Number, 50, 100) // the first calls fill caches
+	clean, ceiling, calls := b.w1Ladder(ctx, s)
+	b.add("W1", "clean rate", clean, "/s", least(600, 1000), nil,
+		fmt.Sprintf("every call answered and ended, p99 below %d ms, steps of %d/s", cleanLatency, rateStep))
+	b.w1Memory(ctx, s, calls, max(clean, rateStep))
+	b.w1Overload(ctx, s, max(ceiling, 1))
+	return ctx.Err()
+}
+
+// w1Ladder raises the rate until it is no longer clean. The ceiling is the most calls completed a second.
+// A rate that fails gets a second try, because the machine may be busy with something else.
+func (b *bench) w1Ladder(ctx context.Context, s *served) (clean, ceiling float64, calls int) {
+	retried := false
+	for rate := float64(rateStep); rate <= rateEnd && ctx.Err() == nil; {
+		pause(ctx, time.Second)
+		m := start(s.pid())
+		t := s.caller.run(ctx, w1Number, rate, int(rate)*pick(b, 4, 15))
+		u := m.used()
+		calls += t.placed
+		q := t.latency.at(0.5, 0.99)
+		done := float64(t.clean) / t.elapsed.Seconds()
+		ceiling = max(ceiling, done)
+		note := fmt.Sprintf("%d calls, %d failed, %d requests sent again, %.0f/s done", t.placed, t.failed(), t.resent, done)
+		if t.failed() > 0 {
+			note += ": " + t.why()
+		}
+		var cpu budget
+		if rate == 600 {
+			cpu = most(2.5, 1.5)
+		}
+		at := fmt.Sprintf(" at %.0f/s", rate)
+		b.add("W1", "engine CPU per 1,000 calls"+at, 1000*u.EngineCPU/float64(max(t.answered, 1)), "s", cpu, &u, note)
+		b.add("W1", "INVITE to 200, p50"+at, q[0], "ms", budget{}, nil, "")
+		b.add("W1", "INVITE to 200, p99"+at, q[1], "ms", budget{}, nil, "")
+		switch {
+		case t.failed() == 0 && q[1] < cleanLatency && done > 0.9*rate:
+			clean, retried = rate, false
+			rate += rateStep
+		case retried:
+			return clean, ceiling, calls
+		default:
+			retried = true
+		}
+	}
+	return clean, ceiling, calls
+}
+
+// w1Memory is the memory after many calls, idle again.
+func (b *bench) w1Memory(ctx context.Context, s *served, calls int, clean float64) {
+	for _, total := range pick(b, []int{10_000}, []int{10_000, 20_000, 30_000}) {
+		if n := total - calls; n > 0 {
+			calls += s.caller.run(ctx, w1Number, 0.6*clean, n).placed
+		}
+		pause(ctx, pick(b, 5*time.Second, 20*time.Second))
+		b.add("W1", fmt.Sprintf("memory after %d calls, idle again", total), resident(s.pid()), "MiB", most(150, 0), nil, fmt.Sprintf("%d calls", calls))
+	}
+}
+
+// w1Overload offers twice the ceiling.
+func (b *bench) w1Overload(ctx context.Context, s *served, ceiling float64) {
+	before := resident(s.pid())
+	rate, seconds := 2*ceiling, pick(b, 5.0, 20.0)
+	m := start(s.pid())
+	t := s.caller.run(ctx, w1Number, rate, int(rate*seconds))
+	u := m.used()
+	done := float64(t.clean) / seconds
+	q := t.latency.at(0.5, 0.99)
+	b.add("W1", "twice the ceiling: still answered", 100*done/ceiling, "%", least(90, 0), &u,
+		fmt.Sprintf("%.0f/s offered for %.0f s, over after %.0f s; %.0f/s done of %.0f/s; p50 %s ms, p99 %s ms; %d requests sent again",
+			rate, seconds, t.elapsed.Seconds(), done, ceiling, figure(q[0]), figure(q[1]), t.resent))
+	well := 100.0
+	if t.failed() > 0 {
+		well = 100 * float64(t.retryAfter) / float64(t.failed())
+	}
+	b.add("W1", "twice the ceiling: the rest refused with 503", well, "%", least(100, 0), nil, "with Retry-After; "+t.why())
+	pause(ctx, pick(b, 5*time.Second, 20*time.Second))
+	b.add("W1", "twice the ceiling: memory gained, idle again", resident(s.pid())-before, "MiB", most(20, 0), nil, "at most 20 MiB is called flat")
+	left := s.caller.run(ctx, w1Number, 50, 100)
+	b.add("W1", "twice the ceiling: clean calls of 100 afterwards", float64(left.clean), "", least(100, 0), nil, left.why())
+}
+
+// starts is the time from the start of the process, with an existing database, to the first answered call.
+func (b *bench) starts(ctx context.Context) error {
+	b.head("start", "from the start of the process, with an existing database, to the first answered call")
+	dir, err := b.folder()
+	if err != nil {
+		return err
+	}
+	var ready, answered millis
+	for i := range pick(b, 4, 11) {
+		s, err := b.serveOn(ctx, dir)
+		if err != nil {
+			return err
+		}
+		ready.add(time.Since(s.started))
+		if i == 0 {
+			err = s.number(ctx, w1Number, b.app.url+"/wait")
+		} else if t := s.caller.run(ctx, w1Number, 1, 1); t.clean != 1 {
+			err = fmt.Errorf("the first call after a start: %s", t.why())
+		} else {
+			answered.add(t.last.Sub(s.started))
+		}
+		s.close()
+		if err != nil {
+			return err
+		}
+	}
+	v := answered.at(0.5, 1)
+	b.add("start", "start to first answered call, median", v[0], "ms", most(400, 0), nil,
+		fmt.Sprintf("slowest of %d %s ms; ready after %s ms", len(answered), figure(v[1]), figure(ready.at(0.5)[0])))
+	return nil
+}
