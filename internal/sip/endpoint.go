@@ -118,8 +118,10 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 			return nil, err
 		}
 	}
-	e.sources.refresh(ctx, cfg.Resolver)
-	e.work.Go(e.refreshSources)
+	first, cancel := context.WithTimeout(ctx, startWait)
+	again := e.sources.refresh(first, cfg.Resolver)
+	cancel()
+	e.work.Go(func() { e.refreshSources(again) })
 	return e, nil
 }
 
@@ -227,19 +229,19 @@ func (e *Endpoint) Close(ctx context.Context) error {
 	return err
 }
 
-// refreshSources resolves trunk hosts again every minute, and at once when a new name turned up.
-func (e *Endpoint) refreshSources() {
-	t := e.cfg.Clock.NewTimer(hostTTL)
+// refreshSources resolves trunk hosts again every minute, sooner when one failed, and at once when a new name
+// turned up.
+func (e *Endpoint) refreshSources(again time.Duration) {
+	t := e.cfg.Clock.NewTimer(again)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C():
-			t.Reset(hostTTL)
 		case <-e.sources.wake:
 		case <-e.ctx.Done():
 			return
 		}
-		e.sources.refresh(e.ctx, e.cfg.Resolver)
+		t.Reset(e.sources.refresh(e.ctx, e.cfg.Resolver))
 	}
 }
 

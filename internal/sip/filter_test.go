@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -104,6 +105,26 @@ func TestMostSpecificSource(t *testing.T) {
 	trunks = trunks[:1]
 	if s.match(netip.MustParseAddr("10.1.2.3")).SID != "wide" {
 		t.Error("the new snapshot was not taken")
+	}
+}
+
+// A name server that does not answer holds up neither the start nor the other names.
+func TestTrunkNamesWithoutAnAnswer(t *testing.T) {
+	trunks := []call.Trunk{{SID: "TK1", Host: "dead.invalid"}, {SID: "TK2", Host: "localhost"}, {SID: "TK3", Host: "dead.invalid:5070"}}
+	deaf := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	began := time.Now()
+	e := start(t, func(c *Config) {
+		c.Trunks = func() []call.Trunk { return trunks }
+		c.Resolver = &net.Resolver{PreferGo: true, Dial: deaf}
+	})
+	if d := time.Since(began); d > startWait+time.Second {
+		t.Errorf("the start took %v", d)
+	}
+	if tr := e.sources.match(netip.MustParseAddr("127.0.0.1")); tr == nil || tr.SID != "TK2" {
+		t.Errorf("127.0.0.1 is %v, want localhost's trunk", tr)
 	}
 }
 

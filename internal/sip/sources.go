@@ -12,8 +12,12 @@ import (
 	"github.com/offhook/offhook/internal/call"
 )
 
-// hostTTL is how long a trunk host's addresses are believed.
-const hostTTL = time.Minute
+const (
+	hostTTL     = time.Minute      // how long a trunk host's addresses are believed
+	hostRetry   = 5 * time.Second  // and how soon one that could not be resolved is asked for again
+	hostTimeout = 10 * time.Second // of one answer
+	startWait   = 2 * time.Second  // how long all answers together may hold up the start
+)
 
 // sources knows which addresses are a trunk's: its listed prefixes and the addresses of its host. Host
 // names are resolved in the background, so that no datagram waits for DNS.
@@ -87,32 +91,52 @@ func (s *sources) buildLocked(trunks []call.Trunk) {
 	})
 }
 
-// refresh resolves the host names of all trunks. A name that fails keeps its last addresses.
-func (s *sources) refresh(ctx context.Context, r *net.Resolver) {
-	found := make(map[string][]netip.Addr)
+// refresh resolves the host names of all trunks, at once, so that one without an answer holds up no other.
+// A name that fails keeps its last addresses. It returns when to call again.
+func (s *sources) refresh(ctx context.Context, r *net.Resolver) (again time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	var (
+		lookups sync.WaitGroup
+		mu      sync.Mutex // guards what follows
+		found   = make(map[string][]netip.Addr)
+	)
+	again = hostTTL
 	for _, t := range s.trunks() {
 		host := hostOnly(t.Host)
 		if _, err := netip.ParseAddr(host); err == nil || host == "" {
 			continue
 		}
-		if _, done := found[host]; done {
+		mu.Lock()
+		_, asked := found[host]
+		if !asked {
+			s.mu.Lock()
+			found[host] = s.hosts[host]
+			s.mu.Unlock()
+		}
+		mu.Unlock()
+		if asked {
 			continue
 		}
-		s.mu.Lock()
-		found[host] = s.hosts[host]
-		s.mu.Unlock()
-		lctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		if addrs, err := r.LookupNetIP(lctx, "ip", host); err == nil {
+		lookups.Go(func() {
+			addrs, err := r.LookupNetIP(ctx, "ip", host)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				again = hostRetry
+				return
+			}
 			for i := range addrs {
 				addrs[i] = addrs[i].Unmap()
 			}
 			found[host] = addrs
-		}
-		cancel()
+		})
 	}
+	lookups.Wait()
 	s.mu.Lock()
 	s.hosts, s.rules = found, nil
 	s.mu.Unlock()
+	return again
 }
 
 // hostOnly is the host of "host", "host:port" or "[v6]:port".

@@ -330,7 +330,7 @@ func (l *Leg) on2xx(res *sip.Response) {
 	l.d.establish(res)
 	l.aim(res)
 	l.auth.keep(l.hop.addr == l.out.origin)
-	ack := l.ack(l.out.req.CSeq().SeqNo) // a PRACK may have raised the dialog's
+	ack := l.ack(l.out.req.CSeq().SeqNo)  // a PRACK may have raised the dialog's
 	if l.hangup || l.state == canceling { // our CANCEL crossed the answer
 		l.cause = l.canceledCause()
 		l.cancelTimer("cancel")
