@@ -4,6 +4,7 @@
 package bus
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 const (
 	traceLines   = 256  // kept per call
+	traceLength  = 400  // bytes of a line; a URL in it may be long
 	tracedCalls  = 2000 // calls whose lines are kept, the newest
 	subscription = 256  // messages a watcher may fall behind
 )
@@ -58,8 +60,11 @@ func (b *Bus) Publish(e call.Event) {
 	b.sendLocked(e.CallSID, Message{Event: &e})
 }
 
-// Trace keeps a line of a call's timeline and tells its watchers.
+// Trace keeps a line of a call's timeline and tells its watchers. A very long one is cut.
 func (b *Bus) Trace(callSID string, t Trace) {
+	if len(t.Text) > traceLength {
+		t.Text = strings.Clone(strings.ToValidUTF8(t.Text[:traceLength], "")) + "…"
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	lines, ok := b.traces[callSID]

@@ -2,8 +2,10 @@ package bus
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/offhook/offhook/internal/call"
 )
@@ -65,5 +67,16 @@ func TestTracesAreBounded(t *testing.T) {
 	}
 	if _, lines := b.Subscribe("CA2009"); len(lines) != traceLines {
 		t.Errorf("%d lines kept, want %d", len(lines), traceLines)
+	}
+}
+
+// A line may quote what a customer sent; what is kept of it is bounded.
+func TestTraceLinesAreCut(t *testing.T) {
+	b := New()
+	b.Trace("CA1", Trace{Text: strings.Repeat("é", 40_000)})
+	s, lines := b.Subscribe("CA1")
+	defer s.Close()
+	if n := len(lines[0].Text); n > 1000 || !utf8.ValidString(lines[0].Text) {
+		t.Errorf("a line of %d bytes, valid %v", n, utf8.ValidString(lines[0].Text))
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Bounds of one call's control flow; Twilio documents none (twiml section 3, Redirect, design).
 const (
 	maxDocuments = 1000 // fetched in a row
-	maxSilentRun = 50   // of them without a verb that needs media
+	maxSilentRun = 50   // of them without a verb that takes time
 )
 
 var errRedirected = errors.New("session: redirected")
@@ -182,6 +182,7 @@ func (s *Session) runVerb(ctx context.Context, doc *document, v twiml.Verb, firs
 		return nextVerb, stopError{result{reason: "<Hangup>"}}
 	case *twiml.Pause:
 		if first {
+			*silent = 0                      // silence, but it takes its time
 			return nextVerb, s.pause(ctx, v) // keeps an inbound call ringing for its length
 		}
 	case *twiml.Unsupported:
