@@ -97,6 +97,32 @@ func BenchmarkKeyToPrompt(b *testing.B) {
 	m.report(b)
 }
 
+// BenchmarkKeyToCut is the time from a key going down to the end of the prompt at the phone. Budget: 40 ms.
+func BenchmarkKeyToCut(b *testing.B) {
+	_, app, c, line := startTones(b)
+	app.On("/cut", `<Response><Gather action="/880" numDigits="5" timeout="60"><Play loop="0">/440.wav</Play></Gather></Response>`)
+	var m millis
+	for range b.N {
+		c.Update("Url", app.URL("/880"))
+		line.HearsTone(880)
+		c.Update("Url", app.URL("/cut"))
+		line.HearsTone(440)
+		from := len(line.Heard())
+		line.Press("1") // 100 ms of key and 100 ms of pause
+		pcm := line.Heard()[from:]
+		end := slices.IndexFunc(slices.Collect(slices.Chunk(pcm, 40)), silent)
+		if end < 0 {
+			b.Fatal("the prompt was not cut")
+		}
+		m.add(time.Duration(end) * 5 * time.Millisecond)
+	}
+	m.report(b)
+}
+
+func silent(pcm []int16) bool {
+	return !slices.ContainsFunc(pcm, func(s int16) bool { return s > 200 || s < -200 })
+}
+
 // BenchmarkAnswerToFirstAudio is the time from the application's answer to the first audio at the phone
 // when it is cached. Budget: 60 ms.
 func BenchmarkAnswerToFirstAudio(b *testing.B) {
