@@ -269,7 +269,7 @@ func (l *Leg) acknowledge(res *sip.Response, tag string) bool {
 	return true
 }
 
-// maxForks bounds the early dialogs of one INVITE we keep count of.
+// maxForks bounds the early dialogs of one INVITE we keep count of, and the answers of forks we hang up.
 const maxForks = 32
 
 // onInfo takes keys sent by signalling; other INFO is accepted and ignored (RFC 6086 section 3).

@@ -29,6 +29,7 @@ type out struct {
 	sdp        string            // answer accepted last, and of which fork
 	sdpTag     string
 	answered   bool
+	forks      int // answers of other forks that were hung up
 }
 
 // resolveTimeout bounds the DNS lookups of one leg.
@@ -367,6 +368,9 @@ func (l *Leg) onLate2xx(res *sip.Response) {
 		return
 	}
 	if tagOf(res.To().Params) != l.d.remoteTag {
+		if l.out.forks++; l.out.forks > maxForks {
+			return // each costs a transaction of up to 32 s
+		}
 		transport, d := l.out.req.Transport(), l.d
 		l.e.work.Go(func() { l.e.refuseFork(transport, d, res) })
 		return

@@ -1,9 +1,12 @@
 package sip
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emiago/sipgo/sip"
 
 	"github.com/offhook/offhook/internal/call"
 )
@@ -75,6 +78,36 @@ func TestForkedAndRepeated2xx(t *testing.T) {
 	}
 	p.answer(bye, 200, "")
 	ended(t, out)
+}
+
+func TestFloodOfForks(t *testing.T) {
+	a := start(t, nil)
+	p := newPeer(t, a)
+	out := dial(t, a, call.OutboundLeg{Target: p.uri()})
+	inv := p.request("INVITE")
+	p.answer(inv, 200, "x", "sdp")
+	p.request("ACK")
+	next[call.LegAnswered](t, out)
+	for i := range 2 * maxForks {
+		p.answer(inv, 200, fmt.Sprint("fork", i), "sdp")
+	}
+	ended := map[string]bool{}
+	for {
+		m := p.read(300 * time.Millisecond)
+		if m == nil {
+			break
+		}
+		if r := m.(*sip.Request); r.Method == sip.BYE {
+			ended[tagOf(r.To().Params)] = true
+			p.answer(r, 200, "")
+		}
+	}
+	if len(ended) == 0 || len(ended) > maxForks {
+		t.Errorf("%d forks were hung up, want %d at most", len(ended), maxForks)
+	}
+	if ended["x"] {
+		t.Error("the call itself was hung up")
+	}
 }
 
 func TestAnswerAfterTheCancelledCallWasGivenUp(t *testing.T) {

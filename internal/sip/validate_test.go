@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -151,11 +152,18 @@ func FuzzValidate(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		e := &Endpoint{cfg: Config{UserAgent: "x"}}
+		stream := sip.NewParser().NewSIPStream() // as over TCP, in two pieces
+		defer stream.Close()
+		for _, piece := range [][]byte{data[:len(data)/2], data[len(data)/2:]} {
+			if err := stream.ParseSIPStream(piece, e.mark); err != nil && !errors.Is(err, sip.ErrParseSipPartial) {
+				break // the connection is closed
+			}
+		}
 		m, err := sip.ParseMessage(data)
 		if err != nil {
 			return
 		}
-		e := &Endpoint{cfg: Config{UserAgent: "x"}}
 		e.mark(m)
 		if req, ok := m.(*sip.Request); ok && validate(req) == nil {
 			if res := e.response(req, 200, "OK").String(); strings.Count(res, "\r\n\r\n") != 1 {
