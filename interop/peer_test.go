@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,11 +211,20 @@ const (
 	portSlots = 4 // SIPp takes the successors for audio and video, baresip the next one for TLS
 )
 
+// slots counts what freePort gave, so that tests that run side by side never get the same one; two runs
+// on one machine begin at different places.
+var slots = func() *atomic.Int32 {
+	var n atomic.Int32
+	n.Store(rand.Int32N((lastPort - firstPort) / portSlots))
+	return &n
+}()
+
 // freePort is a port that was free a moment ago, for UDP and TCP, and its successors in the slot too.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
-		if port := firstPort + portSlots*rand.IntN((lastPort-firstPort)/portSlots); free(t, port) {
+		slot := int(slots.Add(1)) % ((lastPort - firstPort) / portSlots)
+		if port := firstPort + portSlots*slot; free(t, port) {
 			return port
 		}
 	}
