@@ -31,9 +31,7 @@ func TestATimeLimitCanBeChangedOnTheWay(t *testing.T) {
 		t.Fatalf("update: %d %v", code, answer)
 	}
 	line.HungUp()
-	if d := c.Is("completed")["duration"]; d != "1" {
-		t.Errorf("duration %v, want 1", d)
-	}
+	took(t, c.Is("completed"), 1)
 }
 
 func TestARedirectMayBringAnotherStatusCallback(t *testing.T) {

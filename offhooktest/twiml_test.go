@@ -50,9 +50,7 @@ func TestPlayAFileFromTheApplication(t *testing.T) {
 	})
 	line.HearsTone(440)
 	line.HungUp()
-	if d := c.Is("completed")["duration"]; d != "2" {
-		t.Errorf("the call took %v s, want 2: three times 0.7 s", d)
-	}
+	took(t, c.Is("completed"), 2) // three times 0.7 s
 	if n := len(app.Requests("/tone.wav")); n < 1 || n > 3 {
 		t.Errorf("%d requests for the file", n)
 	}

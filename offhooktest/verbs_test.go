@@ -127,9 +127,7 @@ func TestSayUntilTheCallEnds(t *testing.T) {
 	if line.HeardEver("Never") {
 		t.Error("the verb behind an endless one ran")
 	}
-	if d := c.Is("completed")["duration"]; d != "2" {
-		t.Errorf("duration %v, want the time limit", d)
-	}
+	took(t, c.Is("completed"), 2)
 }
 
 func TestPlayUntilTheCallerLeaves(t *testing.T) {

@@ -73,7 +73,8 @@ func (c *Call) StartTime() time.Time {
 	return c.DialedAt
 }
 
-// Duration is whole seconds since the answer; 0 for a call that was never answered. ok is false while live.
+// Duration is the seconds from start to end as the resource shows them, so that end_time − start_time is
+// duration (calls-api section 5); 0 for a call that was never answered. ok is false while live.
 func (c *Call) Duration() (seconds int, ok bool) {
 	if c.EndedAt.IsZero() {
 		return 0, false
@@ -81,7 +82,7 @@ func (c *Call) Duration() (seconds int, ok bool) {
 	if c.AnsweredAt.IsZero() {
 		return 0, true
 	}
-	return int(c.EndedAt.Sub(c.AnsweredAt).Round(time.Second) / time.Second), true
+	return int(c.EndedAt.Unix() - c.AnsweredAt.Unix()), true
 }
 
 // PageToken is c's place in a list of calls.

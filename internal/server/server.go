@@ -50,6 +50,9 @@ type Server struct {
 	once    sync.Once
 }
 
+// maxRequests bounds the API requests worked on at once (20429 beyond): a page of 1,000 calls takes 2.5 MB.
+const maxRequests = 1024
+
 // Run starts a server and serves until ctx is done; then it drains for cfg.Drain and stops.
 func Run(ctx context.Context, cfg Config) error {
 	s, err := Start(ctx, cfg)
@@ -275,7 +278,8 @@ func (s *Server) openHTTP(ctx context.Context) (err error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/2010-04-01/", twilioapi.New(twilioapi.Config{
-		Calls: s.manager, Store: s.store, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
+		Calls: s.manager, Store: s.store, MaxConcurrent: maxRequests,
+		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	}))
 	mux.Handle("/v1/", callapi.New(callapi.Config{
 		Store: s.store, Bus: s.bus, TrunksChanged: s.readTrunks, Closing: s.closing,

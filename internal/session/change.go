@@ -18,7 +18,7 @@ func newEvent(c *call.Call, name string, now time.Time) call.Event {
 		panic("session: call resource: " + err.Error())
 	}
 	e := call.Event{
-		ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID,
+		ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
 		Seq: c.EventSeq, Name: name, Time: now, Data: data,
 	}
 	c.EventSeq++
@@ -48,7 +48,7 @@ func newCallbacks(c *call.Call, event string, now time.Time, params url.Values) 
 		}
 	}
 	cb := call.Callback{
-		ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID,
+		ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
 		Seq: c.CallbackSeq, Method: o.StatusMethod, URL: o.StatusURL, Params: p, CreatedAt: now,
 	}
 	c.CallbackSeq++
@@ -119,7 +119,7 @@ func setPlace(p url.Values, a, b, number string) {
 // notification makes a notification of c from a runtime error.
 func notification(c *call.Call, e *twilio.Error, now time.Time) call.Notification {
 	return call.Notification{
-		SID: twilio.NewSID(twilio.NotificationPrefix), CallSID: c.SID, AccountSID: c.AccountSID,
+		SID: twilio.NewSIDAt(twilio.NotificationPrefix, now), CallSID: c.SID, AccountSID: c.AccountSID,
 		Code: e.Code, Level: twilio.Level(e.Code), Message: e.Message, Time: now,
 	}
 }

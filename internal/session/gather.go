@@ -38,28 +38,24 @@ func (s *Session) collect(ctx context.Context, doc *document, v *twiml.Gather) (
 
 	promptCtx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	prompts := make(chan error, 1)
+	var promptErr error
+	prompted := make(chan struct{}) // closed when the prompts have ended; promptErr says how
 	go func() {
-		prompts <- s.guarded(func() error { return s.prompts(promptCtx, doc, v.Prompts) })
+		defer close(prompted)
+		promptErr = s.guarded(func() error { return s.prompts(promptCtx, doc, v.Prompts) })
 	}()
-	prompting := true
-	stopPrompts := func() {
-		cut(errBargeIn)
-		if prompting {
-			<-prompts // cut: how it ended no longer matters
-			prompting = false
-		}
-	}
+	stopPrompts := func() { cut(errBargeIn); <-prompted }
 	defer stopPrompts()
 
 	// The clock of silence runs from the end of the prompts, and anew from every key.
 	silence := s.m.Clock.NewTimer(v.Timeout)
 	silence.Stop()
 	defer silence.Stop()
-	for {
+	for playing := prompted; ; {
 		select {
 		case key := <-keys:
 			stopPrompts()
+			playing = nil // how they ended no longer matters
 			if v.FinishOnKey != "" && v.FinishOnKey[0] == key {
 				return digits, string(key), nil
 			}
@@ -68,10 +64,10 @@ func (s *Session) collect(ctx context.Context, doc *document, v *twiml.Gather) (
 				return digits, "", nil
 			}
 			silence.Reset(v.Timeout)
-		case err := <-prompts:
-			prompting = false
-			if err != nil {
-				return "", "", err
+		case <-playing:
+			playing = nil
+			if promptErr != nil {
+				return "", "", promptErr
 			}
 			silence.Reset(v.Timeout)
 		case <-silence.C():

@@ -33,7 +33,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	}
 	now := m.Clock.Now()
 	c := &call.Call{
-		SID: twilio.NewSID(twilio.CallPrefix), AccountSID: number.AccountSID,
+		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: number.AccountSID,
 		To: in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,
 		DateCreated: now, DateUpdated: now, DialedAt: now, PriceUnit: "USD",
 		NumberSID: number.SID, CallerName: in.CallerName, ForwardedFrom: in.ForwardedFrom,

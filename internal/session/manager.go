@@ -169,7 +169,7 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	}
 	now := m.Clock.Now()
 	c := &call.Call{
-		SID: twilio.NewSID(twilio.CallPrefix), AccountSID: accountSID,
+		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: accountSID,
 		To: p.To, From: p.From, Direction: call.OutboundAPI, Status: call.Queued,
 		DateCreated: now, DateUpdated: now, PriceUnit: "USD", Options: p.Options,
 	}

@@ -194,8 +194,8 @@ func (s *Store) Call(ctx context.Context, accountSID, sid string) (*call.Call, e
 	return c, err
 }
 
-// DeleteCall removes a call that has ended with everything that belongs to it, callbacks that are
-// still due included. A live one is call.ErrLive.
+// DeleteCall removes a call that has ended with everything that belongs to it, but for the callbacks that
+// are still due: those were promised. A live one is call.ErrLive.
 func (s *Store) DeleteCall(ctx context.Context, accountSID, sid string) error {
 	return s.w.api(ctx, &job{run: func(b *batch) error {
 		n, err := b.exec("DELETE FROM calls WHERE sid = ? AND account_sid = ? AND ended_at > 0", sid, accountSID)
@@ -212,7 +212,7 @@ func (s *Store) DeleteCall(ctx context.Context, accountSID, sid string) error {
 		}
 		for _, query := range [...]string{
 			"DELETE FROM events WHERE call_sid = ?",
-			"DELETE FROM outbox WHERE call_sid = ?",
+			"DELETE FROM outbox WHERE call_sid = ? AND state <> 'pending'", // what is due is still owed
 			"DELETE FROM notifications WHERE call_sid = ?",
 		} {
 			if _, err := b.exec(query, sid); err != nil {
