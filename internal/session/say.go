@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
@@ -134,10 +135,23 @@ func (s *Session) play(ctx context.Context, clips iter.Seq2[*audio.Clip, error],
 	return nil
 }
 
+// jitterBuffer is how much of what was sent a phone may still have to play: what a BYE right behind the last
+// frame cuts off (measured: baresip holds 100 to 200 ms).
+const jitterBuffer = 200 * time.Millisecond
+
+// hearOut lets the other party hear the end of what was just played, before the call ends.
+func (s *Session) hearOut(ctx context.Context) error {
+	if left := jitterBuffer - s.m.Clock.Now().Sub(s.lastHeard); left > 0 {
+		return s.heard(ctx, s.leg.Play(audio.Silence(left)))
+	}
+	return context.Cause(ctx)
+}
+
 // heard waits until what was queued has left, and drops it all when ctx ends first.
 func (s *Session) heard(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
+		s.lastHeard = s.m.Clock.Now()
 		return context.Cause(ctx)
 	case <-ctx.Done():
 		s.leg.Flush()

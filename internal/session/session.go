@@ -39,7 +39,8 @@ type Session struct {
 	unsaved call.Change // what the store has not taken yet, in order
 	retry   clock.Timer // of a write that the store refused
 
-	sentDigits bool // SendDigits has left; the verbs' own
+	sentDigits bool      // SendDigits has left; the verbs' own
+	lastHeard  time.Time // when audio last came to its end; the verbs' own
 
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer

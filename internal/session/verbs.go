@@ -74,7 +74,7 @@ func (s *Session) startVerbs(start source) *verbs {
 	go func() {
 		defer close(v.gone)
 		err := s.guarded(func() error {
-			if r, ok := s.runDocuments(ctx, start); ok {
+			if r, ok := s.runDocuments(ctx, start); ok && s.hearOut(ctx) == nil {
 				v.result <- r
 			}
 			return nil
