@@ -236,7 +236,7 @@ func (l *listening) keys(ctx context.Context) error {
 		pause(ctx, 100*time.Millisecond)
 		cut.add(max(0, l.lastHeard().Sub(time.Unix(0, l.stream.pressed.Load()))))
 	}
-	l.report("key to prompt cut", cut, 40, "from the key's first packet to the last one of the prompt")
+	l.report("key to prompt cut", cut, 40, "from the key's first packet to the last one of the prompt; 0 is a cut at the very next packet")
 	return nil
 }
 

@@ -46,6 +46,7 @@ type bench struct {
 	peer    *peer
 	scratch string // folder of the data folders, on the disk of the repository
 	folders int
+	loaded  *loaded
 }
 
 // pick chooses between a developer's short run and the full one.
@@ -54,6 +55,12 @@ func pick[T any](b *bench, quick, full T) T {
 		return full
 	}
 	return quick
+}
+
+// part is a step of the run, chosen by name.
+type part struct {
+	name string
+	run  func(context.Context) error
 }
 
 func run(ctx context.Context, args []string) error {
@@ -83,18 +90,13 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	parts := []struct {
-		name string
-		run  func(context.Context) error
-	}{{"start", b.starts}, {"w1", b.w1}, {"w2", b.w2}, {"api", b.api}, {"latency", b.latencies}}
+	parts := []part{ // what needs W1's server idle comes after what does not
+		{"w1", b.w1}, {"start", b.starts}, {"latency", b.latencies}, {"w1", b.w1Memory},
+		{"w2", b.w2}, {"api", b.api}, {"w1", b.w1End},
+	}
 	wanted := strings.Split(*only, ",")
 	for _, w := range wanted {
-		if !slices.ContainsFunc(parts, func(p struct {
-			name string
-			run  func(context.Context) error
-		}) bool {
-			return w == p.name
-		}) && *only != "" {
+		if *only != "" && !slices.ContainsFunc(parts, func(p part) bool { return p.name == w }) {
 			return fmt.Errorf("-only %q: the parts are start, w1, w2, api and latency", w)
 		}
 	}
@@ -155,6 +157,9 @@ func (b *bench) open(ctx context.Context) (err error) {
 }
 
 func (b *bench) close() {
+	if b.loaded != nil {
+		b.loaded.close()
+	}
 	if b.app != nil {
 		b.app.close()
 	}

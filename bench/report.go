@@ -94,7 +94,7 @@ func (r *report) add(workload, name string, v float64, unit string, b budget, u 
 
 // later keeps the place of a figure that cannot be taken yet.
 func (r *report) later(workload, name, why string) {
-	fmt.Fprintf(r.out, "%-8s %-48s %s\n", workload, name, why)
+	fmt.Fprintf(r.out, "%-8s %-56s %s\n", workload, name, why)
 }
 
 func (r *report) head(workload, text string) { fmt.Fprintf(r.out, "\n%s: %s\n", workload, text) }
@@ -112,7 +112,7 @@ func (r *report) print(x row) {
 	if x.Note != "" {
 		extra = strings.TrimPrefix(extra+"; "+x.Note, "; ")
 	}
-	line := fmt.Sprintf("%-8s %-48s %9s %-6s %-20s %-12s %s", x.Workload, x.Name, figure(x.Value), x.Unit, x.Budget, x.Verdict, extra)
+	line := fmt.Sprintf("%-8s %-56s %8s %-6s %-20s %-12s %s", x.Workload, x.Name, figure(x.Value), x.Unit, x.Budget, x.Verdict, extra)
 	fmt.Fprintln(r.out, strings.TrimRight(line, " "))
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -17,6 +18,20 @@ const (
 	rateEnd      = 2400
 )
 
+// loaded is the server of W1, which stays up between the parts of a run: its memory is judged when it was
+// idle for long enough, and other parts run meanwhile.
+type loaded struct {
+	*served
+	calls          int
+	clean, ceiling float64
+	before         float64   // memory before the overload
+	idle           time.Time // since when
+}
+
+// rest waits until every SIP transaction of the last calls is over: timers B, H and J are 32 s (RFC 3261
+// table 4).
+func (s *loaded) rest(ctx context.Context) { pause(ctx, time.Until(s.idle.Add(35*time.Second))) }
+
 // w1 is INVITE–200–ACK–BYE by the caller: every call is committed and its TwiML fetched before the 200.
 func (b *bench) w1(ctx context.Context) error {
 	b.head("W1", "INVITE–200–ACK–BYE by the caller, no RTP from it; each call durable and its TwiML fetched before the 200")
@@ -24,7 +39,7 @@ func (b *bench) w1(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	b.loaded = &loaded{served: s}
 	if err := s.number(ctx, w1Number, b.app.url+"/wait"); err != nil {
 		return err
 	}
@@ -32,12 +47,20 @@ func (b *bench) w1(ctx context.Context) error {
 	b.add("W1", "memory, idle after start", resident(s.pid()), "MiB", most(80, 0), nil, "")
 
 	s.caller.run(ctx, w1Number, 50, 100) // the first calls fill caches
-	clean, ceiling, calls := b.w1Ladder(ctx, s)
-	b.add("W1", "clean rate", clean, "/s", least(600, 1000), nil,
+	b.loaded.clean, b.loaded.ceiling, b.loaded.calls = b.w1Ladder(ctx, s)
+	b.add("W1", "clean rate", b.loaded.clean, "/s", least(600, 1000), nil,
 		fmt.Sprintf("every call answered and ended, p99 below %d ms, steps of %d/s", cleanLatency, rateStep))
-	b.w1Memory(ctx, s, calls, max(clean, rateStep))
-	b.w1Overload(ctx, s, max(ceiling, 1))
+	b.w1More(ctx, 10_000)
 	return ctx.Err()
+}
+
+// w1More places calls, without haste, until there were total.
+func (b *bench) w1More(ctx context.Context, total int) {
+	s := b.loaded
+	if n := total - s.calls; n > 0 {
+		s.calls += s.caller.run(ctx, w1Number, 0.6*max(s.clean, rateStep), n).placed
+	}
+	s.idle = time.Now()
 }
 
 // w1Ladder raises the rate until it is no longer clean. The ceiling is the most calls completed a second.
@@ -79,24 +102,29 @@ func (b *bench) w1Ladder(ctx context.Context, s *served) (clean, ceiling float64
 }
 
 // w1Memory is the memory after many calls, idle again.
-func (b *bench) w1Memory(ctx context.Context, s *served, calls int, clean float64) {
+func (b *bench) w1Memory(ctx context.Context) error {
+	b.head("W1", "the same server, later")
+	s := b.loaded
 	for _, total := range pick(b, []int{10_000}, []int{10_000, 20_000, 30_000}) {
-		if n := total - calls; n > 0 {
-			calls += s.caller.run(ctx, w1Number, 0.6*clean, n).placed
-		}
-		pause(ctx, pick(b, 5*time.Second, 20*time.Second))
-		b.add("W1", fmt.Sprintf("memory after %d calls, idle again", total), resident(s.pid()), "MiB", most(150, 0), nil, fmt.Sprintf("%d calls", calls))
+		b.w1More(ctx, total)
+		s.rest(ctx)
+		b.add("W1", fmt.Sprintf("memory after %d calls, idle again", total), resident(s.pid()), "MiB", most(150, 0), nil,
+			fmt.Sprintf("%d calls, idle for %.0f s", s.calls, time.Since(s.idle).Seconds()))
 	}
+	b.w1Overload(ctx)
+	return ctx.Err()
 }
 
 // w1Overload offers twice the ceiling.
-func (b *bench) w1Overload(ctx context.Context, s *served, ceiling float64) {
-	before := resident(s.pid())
+func (b *bench) w1Overload(ctx context.Context) {
+	s := b.loaded
+	s.before = resident(s.pid())
+	ceiling := max(s.ceiling, 1)
 	rate, seconds := 2*ceiling, pick(b, 5.0, 20.0)
 	m := start(s.pid())
 	t := s.caller.run(ctx, w1Number, rate, int(rate*seconds))
 	u := m.used()
-	done := float64(t.clean) / seconds
+	done := float64(t.clean) / max(seconds, t.last.Sub(t.began).Seconds())
 	q := t.latency.at(0.5, 0.99)
 	b.add("W1", "twice the ceiling: still answered", 100*done/ceiling, "%", least(90, 0), &u,
 		fmt.Sprintf("%.0f/s offered for %.0f s, over after %.0f s; %.0f/s done of %.0f/s; p50 %s ms, p99 %s ms; %d requests sent again",
@@ -105,11 +133,21 @@ func (b *bench) w1Overload(ctx context.Context, s *served, ceiling float64) {
 	if t.failed() > 0 {
 		well = 100 * float64(t.retryAfter) / float64(t.failed())
 	}
-	b.add("W1", "twice the ceiling: the rest refused with 503", well, "%", least(100, 0), nil, "with Retry-After; "+t.why())
-	pause(ctx, pick(b, 5*time.Second, 20*time.Second))
-	b.add("W1", "twice the ceiling: memory gained, idle again", resident(s.pid())-before, "MiB", most(20, 0), nil, "at most 20 MiB is called flat")
+	b.add("W1", "twice the ceiling: the rest refused with 503", well, "%", least(100, 0), nil, "with Retry-After; "+cmp.Or(t.why(), "none was refused"))
+	b.add("W1", "twice the ceiling: memory at the end of it", resident(s.pid()), "MiB", budget{}, nil, "")
 	left := s.caller.run(ctx, w1Number, 50, 100)
 	b.add("W1", "twice the ceiling: clean calls of 100 afterwards", float64(left.clean), "", least(100, 0), nil, left.why())
+	s.idle = time.Now()
+}
+
+// w1End is the memory that the overload left behind.
+func (b *bench) w1End(ctx context.Context) error {
+	b.head("W1", "the same server, idle after the overload")
+	s := b.loaded
+	s.rest(ctx)
+	b.add("W1", "twice the ceiling: memory gained, idle again", resident(s.pid())-s.before, "MiB", most(20, 0), nil,
+		fmt.Sprintf("%.0f MiB before, idle for %.0f s; at most 20 MiB is called flat", s.before, time.Since(s.idle).Seconds()))
+	return ctx.Err()
 }
 
 // starts is the time from the start of the process, with an existing database, to the first answered call.
