@@ -22,7 +22,7 @@ const (
 // api is the REST API under load, beside bare net/http.
 func (b *bench) api(ctx context.Context) error {
 	b.head("API", fmt.Sprintf("%d connections, keep-alive; the generator is net/http too, and the floor is a bare net/http server with answers of that size", connections))
-	f, err := startFloor("http")
+	f, err := startFloor(ctx, "http")
 	if err != nil {
 		return err
 	}

@@ -273,6 +273,7 @@ func (c *caller) sweep() {
 					c.end(p, "no answer to CANCEL")
 				case leaving:
 					c.end(p, "no answer to BYE")
+				case up, ended: // not here
 				}
 			case now.After(p.next) && !(p.state == inviting && p.heard):
 				p.interval *= 2

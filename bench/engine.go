@@ -47,7 +47,9 @@ func startEngine(ctx context.Context, bin, dir string, args ...string) (*engine,
 		return nil, err
 	}
 	defer log.Close()
-	e.cmd = exec.Command(bin, append([]string{"serve", "--mode", "dev", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--data", dir, "--drain", "1s"}, args...)...)
+	e.cmd = exec.CommandContext(ctx, bin, append([]string{"serve", "--mode", "dev", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--data", dir, "--drain", "1s"}, args...)...)
+	e.cmd.Cancel = func() error { return e.cmd.Process.Signal(syscall.SIGTERM) }
+	e.cmd.WaitDelay = stopWait
 	e.cmd.Stderr = log // a file, not a pipe: its lines must cost the generator nothing
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "OFFHOOK_") && !strings.HasPrefix(v, "TWILIO_") {

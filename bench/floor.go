@@ -111,12 +111,12 @@ type floor struct {
 	line string // the first line it printed
 }
 
-func startFloor(args ...string) (*floor, error) {
+func startFloor(ctx context.Context, args ...string) (*floor, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	f := &floor{cmd: exec.Command(self, append([]string{floorArgument}, args...)...)}
+	f := &floor{cmd: exec.CommandContext(ctx, self, append([]string{floorArgument}, args...)...)}
 	f.cmd.Stderr = os.Stderr
 	in, err1 := f.cmd.StdinPipe()
 	out, err2 := f.cmd.StdoutPipe()

@@ -63,7 +63,7 @@ func (b *bench) window(ctx context.Context, pid, n int) media {
 }
 
 func (b *bench) w2Floor(ctx context.Context, n int) (media, error) {
-	f, err := startFloor("rtp", strconv.Itoa(n), strconv.Itoa(int(b.peer.sock.local.Port())))
+	f, err := startFloor(ctx, "rtp", strconv.Itoa(n), strconv.Itoa(int(b.peer.sock.local.Port())))
 	if err != nil {
 		return media{}, err
 	}
