@@ -53,12 +53,12 @@ func TestACancelThatMeetsAnAnswer(t *testing.T) {
 }
 
 func TestHangupDuringASlowFetch(t *testing.T) {
-	app, c, line := inCall(t, "")
 	gone := make(chan struct{})
-	app.OnFunc("/voice", func(_ http.ResponseWriter, r *http.Request) {
-		<-r.Context().Done()
-		close(gone)
-	})
+	app, c, line := inCall(t, "",
+		at("/voice", func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			close(gone)
+		}))
 	app.Got("/voice")
 	began := clock.System.Now()
 	if code, answer := c.Update("Status", "completed"); code != http.StatusOK || answer["status"] != "completed" {
@@ -101,8 +101,8 @@ func TestCancelOfAnInboundCallThatRings(t *testing.T) {
 }
 
 func TestAStormOfRedirects(t *testing.T) {
-	app, c, line := inCall(t, `<Response><Say loop="0">First</Say></Response>`)
-	app.On("/next", `<Response><Say loop="0">Next</Say></Response>`)
+	app, c, line := inCall(t, `<Response><Say loop="0">First</Say></Response>`,
+		at("/next", `<Response><Say loop="0">Next</Say></Response>`))
 	line.Hears("First")
 	began := clock.System.Now()
 	for range 50 {

@@ -25,29 +25,52 @@ func wav(pcm []int16) []byte {
 	return b.Bytes()
 }
 
-// inCall starts a call that runs the document at /voice, and answers it.
-func inCall(t *testing.T, twiml string, params ...string) (*offhooktest.App, *offhooktest.Call, *offhooktest.Line) {
+// route is what the application has at a path: TwiML, or a function that answers.
+type route struct {
+	path   string
+	answer any
+}
+
+func at(path string, answer any) route { return route{path, answer} }
+
+// inCall starts a call that runs the document at /voice, and answers it. Further arguments are routes of the
+// application, which has them before the call begins, and parameters of the call as names and values.
+func inCall(t *testing.T, twiml string, more ...any) (*offhooktest.App, *offhooktest.Call, *offhooktest.Line) {
 	t.Helper()
 	srv := offhooktest.Start(t)
 	app := srv.App(t)
 	app.On("/voice", twiml)
 	ph := srv.Phone(t, callee)
-	for i := range params {
-		if strings.HasPrefix(params[i], "/") {
-			params[i] = app.URL(params[i])
+	params := []string{"To", callee, "From", caller, "Url", app.URL("/voice")}
+	for _, m := range more {
+		switch m := m.(type) {
+		case string:
+			if strings.HasPrefix(m, "/") {
+				m = app.URL(m)
+			}
+			params = append(params, m)
+		case route:
+			switch h := m.answer.(type) {
+			case string:
+				app.On(m.path, h)
+			case func(http.ResponseWriter, *http.Request):
+				app.OnFunc(m.path, h)
+			default:
+				t.Fatalf("%s answers with %T", m.path, h)
+			}
 		}
 	}
-	c := srv.Call(t, append([]string{"To", callee, "From", caller, "Url", app.URL("/voice")}, params...)...)
+	c := srv.Call(t, params...)
 	return app, c, ph.Answers()
 }
 
 func TestPlayAFileFromTheApplication(t *testing.T) {
-	app, c, line := inCall(t, `<Response><Play>/tone.wav</Play><Play loop="2">/tone.wav</Play></Response>`)
-	app.OnFunc("/tone.wav", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "audio/wav")
-		w.Header().Set("ETag", `"1"`)
-		_, _ = w.Write(wav(phone.Tone(700*time.Millisecond, 440)))
-	})
+	app, c, line := inCall(t, `<Response><Play>/tone.wav</Play><Play loop="2">/tone.wav</Play></Response>`,
+		at("/tone.wav", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "audio/wav")
+			w.Header().Set("ETag", `"1"`)
+			_, _ = w.Write(wav(phone.Tone(700*time.Millisecond, 440)))
+		}))
 	line.HearsTone(440)
 	line.HungUp()
 	took(t, c.Is("completed"), 2) // three times 0.7 s
@@ -62,12 +85,12 @@ func TestPlayAFileFromTheApplication(t *testing.T) {
 }
 
 func TestAFileThatIsNoAudio(t *testing.T) {
-	app, c, line := inCall(t, `<Response><Play>/page</Play><Say>Never</Say></Response>`, "FallbackUrl", "/fallback")
-	app.OnFunc("/page", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte("<html>"))
-	})
-	app.On("/fallback", `<Response><Say>Fallback</Say></Response>`)
+	_, c, line := inCall(t, `<Response><Play>/page</Play><Say>Never</Say></Response>`, "FallbackUrl", "/fallback",
+		at("/page", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte("<html>"))
+		}),
+		at("/fallback", `<Response><Say>Fallback</Say></Response>`))
 	line.Hears("Fallback")
 	line.HungUp()
 	c.Notified(13420)
@@ -91,8 +114,8 @@ func TestGather(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			app, _, line := inCall(t, `<Response><Say>Ready</Say>`+tc.twiml+`<Say>No input</Say></Response>`)
-			app.On("/got", `<Response><Say>Thank you</Say></Response>`)
+			app, _, line := inCall(t, `<Response><Say>Ready</Say>`+tc.twiml+`<Say>No input</Say></Response>`,
+				at("/got", `<Response><Say>Thank you</Say></Response>`))
 			line.Hears("Ready")
 			if tc.press != "" {
 				line.Press("w" + tc.press)
@@ -114,15 +137,15 @@ func TestGather(t *testing.T) {
 }
 
 func TestAnEmptyResultCanBeAskedFor(t *testing.T) {
-	app, _, line := inCall(t, `<Response><Gather action="/got" timeout="1" actionOnEmptyResult="true"/></Response>`)
-	app.On("/got", `<Response><Say>Empty</Say></Response>`)
+	app, _, line := inCall(t, `<Response><Gather action="/got" timeout="1" actionOnEmptyResult="true"/></Response>`,
+		at("/got", `<Response><Say>Empty</Say></Response>`))
 	app.Got("/got", "Digits", "")
 	line.Hears("Empty")
 }
 
 func TestTheFirstKeyCutsThePrompt(t *testing.T) {
-	app, _, line := inCall(t, `<Response><Gather action="/got" numDigits="2"><Say loop="0">A long prompt</Say></Gather></Response>`)
-	app.On("/got", `<Response><Say>Done</Say></Response>`)
+	app, _, line := inCall(t, `<Response><Gather action="/got" numDigits="2"><Say loop="0">A long prompt</Say></Gather></Response>`,
+		at("/got", `<Response><Say>Done</Say></Response>`))
 	line.Hears("A long prompt")
 	line.Press("1")
 	ctx := t.Context()
@@ -152,11 +175,11 @@ func TestWhatTheApplicationAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			app, c, line := inCall(t, "")
-			app.OnFunc("/voice", func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", tc.contentType)
-				_, _ = w.Write([]byte(tc.body))
-			})
+			_, c, line := inCall(t, "",
+				at("/voice", func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", tc.contentType)
+					_, _ = w.Write([]byte(tc.body))
+				}))
 			if tc.hears == "" {
 				tc.hears = "An application error has occurred."
 			}
@@ -171,8 +194,8 @@ func TestWhatTheApplicationAnswers(t *testing.T) {
 }
 
 func TestRedirectVerbGoesRound(t *testing.T) {
-	app, c, line := inCall(t, `<Response><Say>Once</Say><Redirect>/next?a=1%2B1</Redirect><Say>Never</Say></Response>`)
-	app.On("/next", `<Response><Say>Twice</Say></Response>`)
+	app, c, line := inCall(t, `<Response><Say>Once</Say><Redirect>/next?a=1%2B1</Redirect><Say>Never</Say></Response>`,
+		at("/next", `<Response><Say>Twice</Say></Response>`))
 	line.Hears("Once")
 	if q := app.Got("/next").Query; q != "a=1%2B1" {
 		t.Errorf("query %q, want it byte for byte", q)
@@ -193,13 +216,13 @@ func TestADocumentThatGoesInCirclesEnds(t *testing.T) {
 }
 
 func TestCookiesLastForTheCall(t *testing.T) {
-	app, _, line := inCall(t, "")
-	app.OnFunc("/voice", func(w http.ResponseWriter, _ *http.Request) {
-		http.SetCookie(w, &http.Cookie{Name: "menu", Value: "main"})
-		w.Header().Set("Content-Type", "text/xml")
-		_, _ = w.Write([]byte("<Response><Redirect>/next</Redirect></Response>"))
-	})
-	app.On("/next", `<Response><Say>Back</Say></Response>`)
+	app, _, line := inCall(t, "",
+		at("/voice", func(w http.ResponseWriter, _ *http.Request) {
+			http.SetCookie(w, &http.Cookie{Name: "menu", Value: "main"})
+			w.Header().Set("Content-Type", "text/xml")
+			_, _ = w.Write([]byte("<Response><Redirect>/next</Redirect></Response>"))
+		}),
+		at("/next", `<Response><Say>Back</Say></Response>`))
 	if got := app.Got("/next").Header.Get("Cookie"); got != "menu=main" {
 		t.Errorf("cookie %q, want menu=main", got)
 	}

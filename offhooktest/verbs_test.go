@@ -131,11 +131,11 @@ func TestSayUntilTheCallEnds(t *testing.T) {
 }
 
 func TestPlayUntilTheCallerLeaves(t *testing.T) {
-	app, c, line := inCall(t, `<Response><Play loop="0">tone.wav</Play></Response>`)
-	app.OnFunc("/tone.wav", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "audio/wav")
-		_, _ = w.Write(wav(phone.Tone(200*time.Millisecond, 440)))
-	})
+	app, c, line := inCall(t, `<Response><Play loop="0">tone.wav</Play></Response>`,
+		at("/tone.wav", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "audio/wav")
+			_, _ = w.Write(wav(phone.Tone(200*time.Millisecond, 440)))
+		}))
 	line.HearsSound(time.Second)
 	line.Hangup()
 	c.Is("completed")
@@ -153,8 +153,8 @@ func TestPlayDigits(t *testing.T) {
 }
 
 func TestGatherFetchesItsFilesFirst(t *testing.T) {
-	app, c, line := inCall(t, `<Response><Gather action="/got"><Say>Not heard</Say><Play>/missing.wav</Play></Gather></Response>`)
-	app.OnFunc("/missing.wav", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	_, c, line := inCall(t, `<Response><Gather action="/got"><Say>Not heard</Say><Play>/missing.wav</Play></Gather></Response>`,
+		at("/missing.wav", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }))
 	line.Hears(errorPrompt)
 	line.HungUp()
 	if line.HeardEver("Not heard") {
@@ -165,18 +165,18 @@ func TestGatherFetchesItsFilesFirst(t *testing.T) {
 
 // The silence that ends the input begins anew with every key.
 func TestEveryKeyRestartsTheTimeoutOfGather(t *testing.T) {
-	app, _, line := inCall(t, `<Response><Say>Ready</Say><Gather action="/got" timeout="2"/></Response>`)
-	app.On("/got", `<Response><Say>Thank you</Say></Response>`)
+	app, _, line := inCall(t, `<Response><Say>Ready</Say><Gather action="/got" timeout="3"/></Response>`,
+		at("/got", `<Response><Say>Thank you</Say></Response>`))
 	line.Hears("Ready")
-	line.Press("1W2W3W4") // 3 s of pauses in all
-	app.Got("/got", "Digits", "1234", "FinishedOnKey", "")
+	line.Press("1W2W3W4W5") // 4 s of pauses in all
+	app.Got("/got", "Digits", "12345", "FinishedOnKey", "")
 	line.Hears("Thank you")
 }
 
 // The timeout begins when the prompts have ended.
 func TestALongPromptDoesNotEatTheTimeoutOfGather(t *testing.T) {
-	app, _, line := inCall(t, `<Response><Gather action="/got" timeout="3" numDigits="1"><Say>Ready</Say><Pause length="4"/><Say>Go</Say></Gather></Response>`)
-	app.On("/got", `<Response><Say>Thank you</Say></Response>`)
+	app, _, line := inCall(t, `<Response><Gather action="/got" timeout="3" numDigits="1"><Say>Ready</Say><Pause length="4"/><Say>Go</Say></Gather></Response>`,
+		at("/got", `<Response><Say>Thank you</Say></Response>`))
 	line.Hears("Go")
 	line.Press("7")
 	app.Got("/got", "Digits", "7")
@@ -184,8 +184,8 @@ func TestALongPromptDoesNotEatTheTimeoutOfGather(t *testing.T) {
 }
 
 func TestTheFinishKeyAloneIsAnEmptyResult(t *testing.T) {
-	app, _, line := inCall(t, `<Response><Gather action="/got" actionOnEmptyResult="true"><Say loop="0">Ready</Say></Gather></Response>`)
-	app.On("/got", `<Response><Say>Thank you</Say></Response>`)
+	app, _, line := inCall(t, `<Response><Gather action="/got" actionOnEmptyResult="true"><Say loop="0">Ready</Say></Gather></Response>`,
+		at("/got", `<Response><Say>Thank you</Say></Response>`))
 	line.Hears("Ready")
 	line.Press("#")
 	app.Got("/got", "Digits", "", "FinishedOnKey", "#")
@@ -193,8 +193,8 @@ func TestTheFinishKeyAloneIsAnEmptyResult(t *testing.T) {
 }
 
 func TestKeysBeforeGatherDoNotCount(t *testing.T) {
-	app, _, line := inCall(t, `<Response><Say loop="2">A long welcome</Say><Gather action="/got" numDigits="2" timeout="4"><Say>Ready</Say></Gather></Response>`)
-	app.On("/got", `<Response><Say>Thank you</Say></Response>`)
+	app, _, line := inCall(t, `<Response><Say loop="2">A long welcome</Say><Gather action="/got" numDigits="2" timeout="4"><Say>Ready</Say></Gather></Response>`,
+		at("/got", `<Response><Say>Thank you</Say></Response>`))
 	line.Hears("A long welcome")
 	line.Press("9")
 	line.Hears("Ready")
@@ -216,15 +216,15 @@ func TestHangingUpDuringAGatherRequestsNothing(t *testing.T) {
 
 // A Gather without action asks its own document again; so does one whose action is empty.
 func TestGatherWithoutActionGoesBackToItsDocument(t *testing.T) {
-	app, _, line := inCall(t, "")
-	app.OnFunc("/voice", func(w http.ResponseWriter, r *http.Request) {
-		text := `<Gather numDigits="1"><Say>Ready</Say></Gather>`
-		if d := r.Form.Get("Digits"); d != "" {
-			text = "<Say>Number " + d + "</Say>"
-		}
-		w.Header().Set("Content-Type", "text/xml")
-		_, _ = w.Write([]byte("<Response>" + text + "</Response>"))
-	})
+	app, _, line := inCall(t, "",
+		at("/voice", func(w http.ResponseWriter, r *http.Request) {
+			text := `<Gather numDigits="1"><Say>Ready</Say></Gather>`
+			if d := r.Form.Get("Digits"); d != "" {
+				text = "<Say>Number " + d + "</Say>"
+			}
+			w.Header().Set("Content-Type", "text/xml")
+			_, _ = w.Write([]byte("<Response>" + text + "</Response>"))
+		}))
 	line.Hears("Ready")
 	line.Press("5")
 	line.Hears("Number 5")

@@ -140,10 +140,10 @@ func TestHTTPRedirectsAreFollowed(t *testing.T) {
 	for code, wantMethod := range map[int]string{301: "GET", 302: "GET", 303: "GET", 307: "POST", 308: "POST"} {
 		t.Run(http.StatusText(code), func(t *testing.T) {
 			t.Parallel()
-			app, c, line := inCall(t, "")
-			app.OnFunc("/voice", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/deep/er/voice?x=1", code) })
-			app.On("/deep/er/voice", `<Response><Redirect method="GET">next</Redirect></Response>`)
-			app.On("/deep/er/next", `<Response><Say>Arrived</Say></Response>`)
+			app, c, line := inCall(t, "",
+				at("/voice", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/deep/er/voice?x=1", code) }),
+				at("/deep/er/voice", `<Response><Redirect method="GET">next</Redirect></Response>`),
+				at("/deep/er/next", `<Response><Say>Arrived</Say></Response>`))
 			r := app.Got("/deep/er/voice")
 			if r.Method != wantMethod || r.Params.Has("CallSid") != (wantMethod == "POST") {
 				t.Errorf("%s with %v, want %s", r.Method, r.Params, wantMethod)
@@ -155,10 +155,10 @@ func TestHTTPRedirectsAreFollowed(t *testing.T) {
 }
 
 func TestTooManyHTTPRedirects(t *testing.T) {
-	app, c, line := inCall(t, "")
-	app.OnFunc("/voice", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/voice", http.StatusTemporaryRedirect)
-	})
+	app, c, line := inCall(t, "",
+		at("/voice", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/voice", http.StatusTemporaryRedirect)
+		}))
 	line.Hears(errorPrompt)
 	c.Notified(11215)
 	if n := len(app.Requests("/voice")); n != 11 {
@@ -199,8 +199,8 @@ func TestCredentialsInAURL(t *testing.T) {
 }
 
 func TestDocumentsByGET(t *testing.T) {
-	app, c, line := inCall(t, `<Response><Redirect method="GET">/next?b=2</Redirect></Response>`, "Method", "GET")
-	app.On("/next", `<Response><Say>Got</Say></Response>`)
+	app, c, line := inCall(t, `<Response><Redirect method="GET">/next?b=2</Redirect></Response>`, "Method", "GET",
+		at("/next", `<Response><Say>Got</Say></Response>`))
 	for _, path := range []string{"/voice", "/next"} {
 		if r := app.Got(path, "CallSid", c.SID, "CallStatus", "in-progress"); r.Method != "GET" {
 			t.Errorf("%s by %s, want GET", path, r.Method)
@@ -210,15 +210,15 @@ func TestDocumentsByGET(t *testing.T) {
 }
 
 func TestTwimlInPlainTextAndAudioAsAnAnswer(t *testing.T) {
-	app, c, line := inCall(t, "")
-	app.OnFunc("/voice", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("<Response><Say>Plain TwiML</Say><Redirect>/audio</Redirect></Response>"))
-	})
-	app.OnFunc("/audio", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "audio/x-wav")
-		_, _ = w.Write(wav(phone.Tone(700*time.Millisecond, 620)))
-	})
+	_, c, line := inCall(t, "",
+		at("/voice", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = w.Write([]byte("<Response><Say>Plain TwiML</Say><Redirect>/audio</Redirect></Response>"))
+		}),
+		at("/audio", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "audio/x-wav")
+			_, _ = w.Write(wav(phone.Tone(700*time.Millisecond, 620)))
+		}))
 	line.Hears("Plain TwiML")
 	line.HearsTone(620)
 	line.HungUp()
