@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -75,20 +76,18 @@ func field(b []byte, name string) float64 {
 	return 0
 }
 
-// machineTimes are the ticks of /proc/stat: idle and all.
-func machineTimes() (idle, all float64) {
+// idleTime is how long the machine's cores were idle, in seconds summed over all. The busy times beside it
+// in /proc/stat are sampled by the tick, which misses work that follows the clock, as sending audio does.
+func idleTime() float64 {
 	b, _ := os.ReadFile("/proc/stat")
 	line, _, _ := bytes.Cut(b, []byte("\n"))
-	for i, f := range strings.Fields(string(line)) {
-		v, _ := strconv.ParseFloat(f, 64)
-		if i == 4 || i == 5 { // idle and iowait
-			idle += v
-		}
-		if i > 0 && i < 9 { // guest time is in user time already
-			all += v
-		}
+	f := strings.Fields(string(line))
+	if len(f) < 6 {
+		return 0
 	}
-	return idle, all
+	idle, _ := strconv.ParseFloat(f[4], 64)
+	wait, _ := strconv.ParseFloat(f[5], 64)
+	return (idle + wait) / clockTick
 }
 
 func load() string {
@@ -102,12 +101,12 @@ type meter struct {
 	pid                         int
 	at                          time.Time
 	engine, children, generator float64
-	idle, all                   float64
+	idle                        float64
 }
 
 func start(pid int) meter {
 	m := meter{pid: pid, at: time.Now(), engine: statOf(pid).cpu, children: childrenCPU(pid), generator: statOf(os.Getpid()).cpu}
-	m.idle, m.all = machineTimes()
+	m.idle = idleTime()
 	return m
 }
 
@@ -128,7 +127,7 @@ func (m meter) used() usage {
 		Seconds: sec, EngineCPU: n.engine - m.engine,
 		Children:  100 * (n.children - m.children) / sec,
 		Generator: 100 * (n.generator - m.generator) / sec,
-		Idle:      100 * (n.idle - m.idle) / max(n.all-m.all, 1),
+		Idle:      min(100, 100*(n.idle-m.idle)/sec/float64(runtime.NumCPU())),
 		Load:      load(),
 	}
 }

@@ -76,7 +76,7 @@ func (b *bench) w1Ladder(ctx context.Context, s *served) (clean, ceiling float64
 	for rate := float64(rateStep); rate <= rateEnd && ctx.Err() == nil; {
 		pause(ctx, time.Second)
 		m := start(s.pid())
-		t := s.caller.run(ctx, w1Number, rate, int(rate)*pick(b, 4, 15))
+		t := s.caller.run(ctx, w1Number, rate, int(rate)*pick(b, 3, 15))
 		u := m.used()
 		calls += t.placed
 		q := t.latency.at(0.5, 0.99)
@@ -129,12 +129,25 @@ func (b *bench) w1Memory(ctx context.Context) error {
 func (b *bench) w1Overload(ctx context.Context) {
 	s := b.loaded
 	s.before = resident(s.pid())
-	ceiling := max(s.ceiling, 1)
-	rate, seconds := 2*ceiling, pick(b, 5.0, 20.0)
-	m := start(s.pid())
-	t := s.caller.run(ctx, w1Number, rate, int(rate*seconds))
-	u := m.used()
-	done := float64(t.clean) / max(seconds, t.last.Sub(t.began).Seconds())
+	seconds := pick(b, 5.0, 20.0)
+	var (
+		ceiling = max(s.ceiling, 1)
+		rate    float64
+		u       usage
+		t       *tally
+		done    float64
+	)
+	for range 3 { // what beats the ceiling by far shows that it was taken on a busier machine
+		rate = 2 * ceiling
+		m := start(s.pid())
+		t = s.caller.run(ctx, w1Number, rate, int(rate*seconds))
+		u = m.used()
+		done = float64(t.clean) / max(seconds, t.last.Sub(t.began).Seconds())
+		if done <= 1.1*ceiling || ctx.Err() != nil {
+			break
+		}
+		ceiling = done
+	}
 	q := t.latency.at(0.5, 0.99)
 	b.add("W1", "twice the ceiling: still answered", 100*done/ceiling, "%", least(90, 0), &u,
 		fmt.Sprintf("%.0f/s offered for %.0f s, over after %.0f s; %.0f/s done of %.0f/s; p50 %s ms, p99 %s ms; %d requests sent again",

@@ -57,7 +57,7 @@ func (b *bench) window(ctx context.Context, pid, n int) media {
 	pause(ctx, 3*time.Second) // the ramp's last calls settle
 	b.peer.reset()
 	m := start(pid)
-	pause(ctx, pick(b, 8*time.Second, 20*time.Second))
+	pause(ctx, pick(b, 7*time.Second, 20*time.Second))
 	u := m.used()
 	return media{received: b.peer.counted(), use: u, n: n}
 }
