@@ -48,7 +48,7 @@ func TestARedirectMayBringAnotherStatusCallback(t *testing.T) {
 	}
 	c.Update("Url", app.URL("/second"), "StatusCallback", app.URL("/new"), "StatusCallbackMethod", "GET")
 	line.HungUp()
-	if r := app.Got("/new", "CallStatus", "completed"); r.Method != "GET" {
+	if r := app.Got("/new", "CallStatus", "completed", "SequenceNumber", "0"); r.Method != "GET" {
 		t.Errorf("by %s, want GET", r.Method)
 	}
 	if len(app.Requests("/old")) > 0 {

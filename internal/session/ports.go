@@ -93,6 +93,8 @@ type Hooks interface {
 	Client(authToken string) *webhook.Client
 	// Clip gets the audio behind a <Play> URL.
 	Clip(ctx context.Context, c *webhook.Client, url string) (*audio.Clip, error)
+	// Decode makes a clip of an answer that is audio itself.
+	Decode(ctx context.Context, answer *webhook.Response) (*audio.Clip, error)
 }
 
 // Publisher tells those who watch.

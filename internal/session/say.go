@@ -68,11 +68,7 @@ func (s *Session) playVerb(ctx context.Context, doc *document, v *twiml.Play) er
 // clip is the audio of a <Play>.
 func (s *Session) clip(ctx context.Context, doc *document, v *twiml.Play) (*audio.Clip, error) {
 	if v.Body != nil { // the document itself was audio
-		c, err := audio.Decode(v.ContentType, v.Body)
-		if err != nil {
-			return nil, &twilio.Error{Code: 12300, Message: err.Error(), Cause: err}
-		}
-		return c, nil
+		return s.m.Hooks.Decode(ctx, &webhook.Response{ContentType: v.ContentType, Body: v.Body, URL: doc.URL})
 	}
 	base := doc.URL
 	if base == "" {

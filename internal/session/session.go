@@ -357,10 +357,13 @@ func (s *Session) update(p call.UpdateParams) error {
 	case p.Redirects() && c.Status != call.InProgress && s.verbs == nil:
 		return p.StateError() // an inbound call may be redirected while its document runs unanswered
 	}
-	options := c.Options
+	options, seq := c.Options, c.CallbackSeq
 	p.Apply(&c.Options)
+	if c.Options.StatusURL != options.StatusURL {
+		c.CallbackSeq = 0 // it counts the events of one URL
+	}
 	if err := s.save("", ""); err != nil {
-		c.Options = options // what runs goes on
+		c.Options, c.CallbackSeq = options, seq // what runs goes on
 		s.storeFailed(err)
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/twilio"
@@ -16,7 +17,7 @@ import (
 
 // Bounds of one call's control flow; Twilio documents none (twiml section 3, Redirect, design).
 const (
-	maxDocuments = 1000 // fetched in a row
+	maxDocuments = 1000 // in a row that each took less than a second
 	maxSilentRun = 50   // of them without a verb that takes time
 )
 
@@ -126,7 +127,11 @@ func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok 
 	for n := 1; ; n++ {
 		var next step
 		if err == nil {
+			began := s.m.Clock.Now()
 			next, err = s.runDocument(ctx, doc, &silent)
+			if s.m.Clock.Now().Sub(began) >= time.Second {
+				n = 0 // a hold loop or a menu, which may go on as long as the call
+			}
 		}
 		if ctx.Err() != nil {
 			return result{}, false

@@ -28,12 +28,24 @@ func (h *Hooks) Clip(ctx context.Context, c *Client, rawURL string) (*audio.Clip
 	if clip != nil {
 		return clip, nil
 	}
-	select {
-	case <-f.done:
-		return f.clip, f.err
-	case <-ctx.Done():
-		return nil, twilio.Err(11200, "the request was given up").With(context.Cause(ctx))
+	return f.wait(ctx)
+}
+
+// Decode makes a clip of the audio that an application answered with instead of a document; 12300 when it
+// is none. It returns when ctx ends, and shares the processors with live calls as Clip does.
+func (h *Hooks) Decode(ctx context.Context, resp *Response) (*audio.Clip, error) {
+	f := &flight{done: make(chan struct{})}
+	if !h.begin() {
+		return nil, twilio.Err(11200, "the request was given up").With(errClosed)
 	}
+	go func() {
+		defer h.work.Done()
+		defer close(f.done)
+		if f.clip, f.err = h.media.decode(resp); f.err != nil {
+			f.err = twilio.Err(12300, fmt.Sprintf("%s: %v", Redact(resp.URL), f.err)).With(f.err)
+		}
+	}()
+	return f.wait(ctx)
 }
 
 // mediaCache keeps decoded audio files.
@@ -72,6 +84,15 @@ func newMediaCache(h *Hooks, limit int64) *mediaCache {
 		fetches: make(chan struct{}, maxMediaFetches),
 		decodes: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		entries: make(map[string]*list.Element), flights: make(map[string]*flight),
+	}
+}
+
+func (f *flight) wait(ctx context.Context) (*audio.Clip, error) {
+	select {
+	case <-f.done:
+		return f.clip, f.err
+	case <-ctx.Done():
+		return nil, twilio.Err(11200, "the request was given up").With(context.Cause(ctx))
 	}
 }
 
