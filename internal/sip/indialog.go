@@ -100,7 +100,7 @@ func (l *Leg) onBye(req *sip.Request, tx *sip.ServerTx) {
 	cause := call.Cause{SIPCode: 200, Reason: "peer hung up", Q850: q850Of(req)}
 	switch {
 	case l.state == incoming: // the caller may, in an early dialog
-		l.e.respond(l.in.req, l.in.tx, 487, "Request Terminated")
+		l.decline(487, "Request Terminated")
 		cause.SIPCode = 487
 		l.finish(cause, true)
 	case l.hangup: // both at once: our own cause stands

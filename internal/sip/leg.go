@@ -59,7 +59,7 @@ type Leg struct {
 	media   MediaStream
 	uas     bool
 	hairpin bool
-	invKey  *inviteKey // registry key of the INVITE received; set by add
+	invKey  *inviteKey // registry key of the INVITE received; set by add, nil once it was declined
 
 	// Everything below belongs to run.
 	state    state
@@ -278,7 +278,7 @@ func (l *Leg) farewell() {
 	case proceeding:
 		l.send(l.cancelRequest(), func(*sip.Response, error) {})
 	case incoming:
-		l.e.respond(l.in.req, l.in.tx, 500, "Server Internal Error")
+		l.decline(500, "Server Internal Error")
 	case accepted, confirmed:
 		bye := l.request(sip.BYE)
 		bye.SetBody(nil)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/offhook/offhook/internal/call"
 )
@@ -93,11 +94,14 @@ func untilListening(t *testing.T, a *station, spec call.OutboundLeg) *Leg {
 	t.Helper()
 	if spec.Transport == "tcp" {
 		_, port, _ := net.SplitHostPort(spec.Target[len("sip:service@"):])
-		for t.Context().Err() == nil {
+		for limit := time.Now().Add(patience); ; {
 			c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
 			if err == nil {
 				_ = c.Close()
 				break
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("SIPp does not listen: %v", err)
 			}
 		}
 	}

@@ -122,6 +122,9 @@ func (l *Leg) send(req *sip.Request, on func(*sip.Response, error)) {
 			if l.mail.post(func() { on(res, err) }, 0) {
 				return false
 			}
+			if res != nil && req.IsInvite() && res.IsProvisional() {
+				return false // the callee still rings: his answer must find the transaction, until linger ends it
+			}
 			if res != nil && req.IsInvite() && res.IsSuccess() && validResponse(res) && res.CSeq().MethodName == sip.INVITE {
 				l.late(req, res)
 			}

@@ -122,6 +122,8 @@ func TestAnswerAfterTheCancelledCallWasGivenUp(t *testing.T) {
 	p.answer(p.request("CANCEL"), 200, "x")
 	clk.exactly(t, timer64T1)
 	ended(t, out)
+	p.answer(inv, 180, "x") // he still rings
+	p.silent(50 * time.Millisecond)
 	p.answer(inv, 200, "x", "sdp")
 	p.request("ACK")
 	p.answer(p.request("BYE"), 200, "")

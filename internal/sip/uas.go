@@ -378,8 +378,18 @@ func (l *Leg) refuse(code int, reason string, cause call.Cause) {
 	if code == 503 {
 		headers = append(headers, retryAfter())
 	}
-	l.e.respond(l.in.req, l.in.tx, code, reason, headers...)
+	l.decline(code, reason, headers...)
 	l.finish(cause, false)
+}
+
+// decline sends the final response. The INVITE is done with before the caller can know: he may try again at
+// once, under the same Call-ID and tag.
+func (l *Leg) decline(code int, reason string, headers ...sip.Header) {
+	if l.invKey != nil {
+		l.e.unclaim(*l.invKey)
+		l.invKey = nil
+	}
+	l.e.respond(l.in.req, l.in.tx, code, reason, headers...)
 }
 
 // onCancel takes a CANCEL of the INVITE: it wins unless the 2xx is out.
@@ -389,7 +399,7 @@ func (l *Leg) onCancel(req *sip.Request, tx *sip.ServerTx) {
 	_ = tx.Respond(res)
 	tx.Terminate()
 	if l.state == incoming {
-		l.e.respond(l.in.req, l.in.tx, 487, "Request Terminated")
+		l.decline(487, "Request Terminated")
 		l.finish(call.Cause{SIPCode: 487, Reason: "caller hung up", Q850: q850Of(req)}, true)
 	}
 }
