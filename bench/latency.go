@@ -221,7 +221,7 @@ func (l *listening) keys(ctx context.Context) error {
 	l.serveOnce("/after", `<Response><Pause length="3600"/></Response>`)
 	first := func(b []byte) bool { return isPrompt(b, firstMark) }
 	var cut millis
-	for range pick(l.bench, 30, 150) {
+	for range pick(l.bench, 20, 150) {
 		if err := l.quiet(ctx); err != nil {
 			return err
 		}

@@ -74,7 +74,7 @@ func (b *bench) w1More(ctx context.Context, total int) {
 func (b *bench) w1Ladder(ctx context.Context, s *served) (clean, ceiling float64, calls int) {
 	retried := false
 	for rate := float64(rateStep); rate <= rateEnd && ctx.Err() == nil; {
-		pause(ctx, time.Second)
+		pause(ctx, time.Second/2)
 		m := start(s.pid())
 		t := s.caller.run(ctx, w1Number, rate, int(rate)*pick(b, 3, 15))
 		u := m.used()

@@ -54,10 +54,10 @@ func (m media) note() string {
 
 // window measures the streams that are up.
 func (b *bench) window(ctx context.Context, pid, n int) media {
-	pause(ctx, 3*time.Second) // the ramp's last calls settle
+	pause(ctx, 2*time.Second) // the ramp's last calls settle
 	b.peer.reset()
 	m := start(pid)
-	pause(ctx, pick(b, 7*time.Second, 20*time.Second))
+	pause(ctx, pick(b, 6*time.Second, 20*time.Second))
 	u := m.used()
 	return media{received: b.peer.counted(), use: u, n: n}
 }
@@ -93,7 +93,7 @@ func (b *bench) w2Calls(ctx context.Context, n int, floor media) (clean bool, er
 		return false, err
 	}
 	defer b.peer.clear()
-	pause(ctx, 2*time.Second)
+	pause(ctx, time.Second)
 	before := resident(s.pid())
 	s.caller.begin()
 	s.caller.place(ctx, 100, n, func() {
