@@ -68,8 +68,8 @@ func run(ctx context.Context, args []string) error {
 	var (
 		bin     = flags.String("bin", "bin/offhook", "the server to measure")
 		only    = flags.String("only", "", "comma-separated parts: start, w1, w2, api, latency (default all)")
-		full    = flags.Bool("full", false, "longer windows, more calls: about 15 minutes")
-		_       = flags.Bool("quick", true, "less than 3 minutes; the default, opposite of -full")
+		full    = flags.Bool("full", false, "longer windows, more calls: about 20 minutes")
+		_       = flags.Bool("quick", true, "about 3 minutes; the default, opposite of -full")
 		jsonOut = flags.String("json", "", "write the figures to this file")
 		against = flags.String("against", "", "print the figures of this earlier -json file beside the new ones")
 	)
