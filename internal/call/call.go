@@ -124,6 +124,10 @@ type Options struct {
 	SIPUsername    string   `json:"sipAuthUsername,omitempty"`
 	SIPPassword    string   `json:"sipAuthPassword,omitempty"`
 
+	// Countries of From and To, ISO 3166, "" for what is no number: worked out once, told in every request.
+	FromCountry string `json:"fromCountry,omitempty"`
+	ToCountry   string `json:"toCountry,omitempty"`
+
 	// Of an inbound call: what its INVITE said beside the numbers, for the application's requests.
 	SIPHeaders     map[string]string `json:"sipHeaders,omitempty"`     // X-… headers, full names
 	SIPSource      string            `json:"sipSource,omitempty"`      // IP address

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -267,6 +268,12 @@ func (s *Server) openSimulator(ctx context.Context) (err error) {
 }
 
 func (s *Server) openManager(ctx context.Context) error {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		giveBackMemory(s.cfg.Clock, s.manager.Count, s.manager.Taken, debug.FreeOSMemory, stop)
+	}()
+	s.opened(func() { close(stop); <-stopped })
 	return s.manager.Start(ctx)
 }
 

@@ -87,8 +87,8 @@ func voiceParams(c *call.Call) url.Values {
 	if c.CallerName != "" && c.Options.CallerIDLookup {
 		p.Set("CallerName", c.CallerName)
 	}
-	setPlace(p, "From", "Caller", c.From)
-	setPlace(p, "To", "Called", c.To)
+	setPlace(p, "From", "Caller", c.Options.FromCountry)
+	setPlace(p, "To", "Called", c.Options.ToCountry)
 	for name, value := range c.Options.SIPHeaders {
 		p.Set("SipHeader_"+name, value)
 	}
@@ -103,8 +103,7 @@ func voiceParams(c *call.Call) url.Values {
 
 // setPlace adds the geographic parameters of a number, as far as its numbering plan tells: the country.
 // Twilio sends the keys of what it does not know with an empty value.
-func setPlace(p url.Values, a, b, number string) {
-	country := call.Country(number)
+func setPlace(p url.Values, a, b, country string) {
 	if country == "" {
 		return
 	}

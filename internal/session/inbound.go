@@ -42,6 +42,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 			URL: number.VoiceURL, Method: number.VoiceMethod,
 			FallbackURL: number.VoiceFallback, FallbackMethod: number.FallbackMethod,
 			StatusURL: number.StatusURL, StatusMethod: number.StatusMethod, StatusEvents: []string{"completed"},
+			FromCountry: call.Country(in.From), ToCountry: call.Country(in.To),
 			SIPHeaders: in.Headers, SIPSource: host(in.Source), CallerIDLookup: number.CallerIDLookup,
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/offhook/offhook/internal/bus"
@@ -46,6 +47,8 @@ type Manager struct {
 	Config
 	ctx    context.Context // cancelled when the last grace is over: live calls are hung up
 	cancel context.CancelCauseFunc
+
+	taken atomic.Uint64 // calls ever made live
 
 	mu       sync.Mutex
 	live     map[string]*Session
@@ -145,6 +148,9 @@ func (m *Manager) Drain(ctx context.Context) {
 	<-over
 }
 
+// Taken is the number of calls this process has run so far.
+func (m *Manager) Taken() uint64 { return m.taken.Load() }
+
 // Draining reports whether new calls are refused.
 func (m *Manager) Draining() bool {
 	m.mu.Lock()
@@ -173,6 +179,7 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		To: p.To, From: p.From, Direction: call.OutboundAPI, Status: call.Queued,
 		DateCreated: now, DateUpdated: now, PriceUnit: "USD", Options: p.Options,
 	}
+	c.Options.FromCountry, c.Options.ToCountry = call.Country(c.From), call.Country(c.To)
 	if err := m.checkFrom(ctx, c); err != nil {
 		return nil, err
 	}
@@ -281,6 +288,7 @@ func (m *Manager) adopt(s *Session, run func(context.Context)) bool {
 		return false
 	}
 	m.live[s.sid] = s
+	m.taken.Add(1)
 	m.sessions.Add(1)
 	go func() {
 		defer m.sessions.Done()
