@@ -2,12 +2,8 @@ package conformance
 
 import (
 	"errors"
-	"net"
-	"os"
-	"os/exec"
 	"regexp"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/twilio/twilio-go/client"
@@ -40,16 +36,7 @@ func TestACallOfTheSDKReachesAPhoneAndItsKeysTheApplication(t *testing.T) {
 		t.Errorf("/key got %v", key)
 	}
 	await(t, lines, regexp.MustCompile(`^ended by the far end: 200`))
-	var statuses []string
-	for i, cb := range app.waitFor("/status", 4) {
-		statuses = append(statuses, cb.Get("CallStatus"))
-		if cb.Get("SequenceNumber") != strconv.Itoa(i) {
-			t.Errorf("callback %d has SequenceNumber %s", i, cb.Get("SequenceNumber"))
-		}
-	}
-	if want := []string{"initiated", "ringing", "in-progress", "completed"}; !slices.Equal(statuses, want) {
-		t.Errorf("status callbacks %v, want %v", statuses, want)
-	}
+	app.gotInOrder(*c.Sid, "initiated", "ringing", "in-progress", "completed")
 	done := s.waitStatus(t, *c.Sid, "completed")
 	if done.Duration == nil || done.StartTime == nil || done.EndTime == nil {
 		t.Errorf("completed call lacks times: %+v", done)
@@ -187,35 +174,41 @@ func TestNumbersAreClaimedChangedAndGivenUp(t *testing.T) {
 	wantCode(t, func() error { _, err := s.sdk.FetchIncomingPhoneNumber(*n.Sid, nil); return err }, 20404)
 }
 
-func TestSIPpAnswersACallOfTheSDK(t *testing.T) {
-	if _, err := exec.LookPath("sipp"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("sipp is missing; scripts/install-peers installs it")
-		}
-		t.Skip("sipp is not installed; `make conformance` installs it")
-	}
+// Each phone hears Say, presses a key and is hung up by the application.
+func TestEveryPhoneIsCalledByTheSDK(t *testing.T) {
 	s := start(t)
-	port := freePort(t)
-	cmd := exec.CommandContext(t.Context(), "sipp", "-sn", "uas", "-rtp_echo", "-i", "127.0.0.1", "-p", strconv.Itoa(port), "-m", "1", "-nostdin", "-timeout", "60")
-	cmd.Dir = t.TempDir()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	for kind, digits := range map[string]string{
+		"sipp-uas":  "", // presses nothing
+		"sipp-dtmf": "5",
+		"baresip":   "5",
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			app := newApp(t, map[string]string{
+				"/voice": `<Response><Gather numDigits="1" timeout="4" actionOnEmptyResult="true" action="/key"><Say>Press five</Say></Gather></Response>`,
+				"/key":   `<Response><Say>Thank you</Say><Hangup/></Response>`,
+			})
+			uri, lines := peer(t, kind, "5", "Press five", "Thank you")
+			p := &api.CreateCallParams{}
+			p.SetTo(uri)
+			p.SetFrom(from)
+			p.SetUrl(app.URL + "/voice")
+			p.SetStatusCallback(app.URL + "/status?x=%2B1")
+			p.SetStatusCallbackEvent([]string{"initiated", "ringing", "answered", "completed"})
+			c, err := s.sdk.CreateCall(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			await(t, lines, regexp.MustCompile(`^heard Press five$`))
+			if key := app.waitFor("/key", 1)[0]; key.Get("Digits") != digits || key.Get("CallSid") != *c.Sid {
+				t.Errorf("/key got %v, want Digits %q of call %s", key, digits, *c.Sid)
+			}
+			await(t, lines, regexp.MustCompile(`^heard Thank you$`))
+			await(t, lines, regexp.MustCompile(`^ended$`))
+			app.gotInOrder(*c.Sid, "initiated", "ringing", "in-progress", "completed")
+			s.waitStatus(t, *c.Sid, "completed")
+		})
 	}
-	c := s.call(t, "sip:sipp@127.0.0.1:"+strconv.Itoa(port), `<Response><Say>Hello SIPp</Say></Response>`)
-	s.waitStatus(t, *c.Sid, "completed")
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("sipp: %v", err)
-	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
 }
 
 func (s *server) call(t *testing.T, to, twiml string) *api.ApiV2010Call {

@@ -13,8 +13,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +25,9 @@ import (
 )
 
 const (
+	offhook  = "../../bin/offhook"
+	anyPhone = "../../bin/conformance-phone" // built from conformance/phone
+
 	accountSID = "AC0123456789abcdef0123456789abcdef"
 	authToken  = "conformance"
 	from       = "+15005550006"
@@ -41,7 +44,7 @@ var readyLine = regexp.MustCompile(`ready http=(\S+) sip=([0-9.:\[\]a-f]+)`)
 // start runs a server on free ports until the test ends.
 func start(t *testing.T) *server {
 	t.Helper()
-	_, lines := run(t, "serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--data", t.TempDir(), "--voice", "test", "--drain", "0s")
+	lines := run(t, "serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--data", t.TempDir(), "--voice", "test", "--drain", "0s")
 	m := await(t, lines, readyLine)
 	s := &server{url: m[1], sip: m[2]}
 	base, err := url.Parse(s.url)
@@ -67,15 +70,16 @@ func (t toOffhook) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // run starts bin/offhook with args and yields the lines it writes. It is ended with the test.
-func run(t *testing.T, args ...string) (*exec.Cmd, <-chan string) {
+func run(t *testing.T, args ...string) <-chan string {
 	t.Helper()
-	bin, err := filepath.Abs("../../bin/offhook")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(bin); err != nil {
+	if _, err := os.Stat(offhook); err != nil {
 		t.Fatal("no bin/offhook: run `make build`, or `make conformance`")
 	}
+	return runProgram(t, offhook, args...)
+}
+
+func runProgram(t *testing.T, bin string, args ...string) <-chan string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -105,7 +109,7 @@ func run(t *testing.T, args ...string) (*exec.Cmd, <-chan string) {
 		w.Close()
 		<-read
 	})
-	return cmd, lines
+	return lines
 }
 
 // await reads lines until one matches.
@@ -130,8 +134,26 @@ func await(t *testing.T, lines <-chan string, want *regexp.Regexp) []string {
 // phone starts a scripted phone and returns its SIP URI and its lines.
 func phone(t *testing.T, script string) (uri string, lines <-chan string) {
 	t.Helper()
-	_, lines = run(t, "phone", "--once", "--voice", "test", "--script", script)
+	lines = run(t, "phone", "--once", "--voice", "test", "--script", script)
 	return "sip:conformance@" + await(t, lines, regexp.MustCompile(`^ready sip=(\S+)$`))[1], lines
+}
+
+var buildPhone = sync.OnceValues(func() ([]byte, error) {
+	return exec.Command("go", "build", "-C", "../..", "-o", "bin/conformance-phone", "./conformance/phone").CombinedOutput()
+})
+
+// peer starts SIPp or baresip as a phone that hears prompt, presses key and hears reply; see conformance/phone.
+func peer(t *testing.T, kind, key, prompt, reply string) (uri string, lines <-chan string) {
+	t.Helper()
+	if out, err := buildPhone(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	lines = runProgram(t, anyPhone, kind, key, prompt, reply)
+	m := await(t, lines, regexp.MustCompile(`^(?:ready sip=(.*)|(NOT TESTED: .*))$`))
+	if m[2] != "" {
+		t.Skip(m[2])
+	}
+	return "sip:conformance@" + m[1], lines
 }
 
 // app is the customer's web application; it has the SDK judge the signature of every request.
@@ -203,6 +225,16 @@ func (a *app) waitFor(path string, n int) []url.Values {
 		case <-a.news:
 		case <-timeout:
 			a.t.Fatalf("%d requests to %s within 30 s, want %d", len(a.requests(path)), path, n)
+		}
+	}
+}
+
+// gotInOrder checks that the status callbacks of a call came with these statuses, numbered from 0.
+func (a *app) gotInOrder(sid string, statuses ...string) {
+	a.t.Helper()
+	for i, cb := range a.waitFor("/status", len(statuses)) {
+		if i >= len(statuses) || cb.Get("CallStatus") != statuses[i] || cb.Get("SequenceNumber") != strconv.Itoa(i) || cb.Get("CallSid") != sid {
+			a.t.Errorf("callback %d is %v; want %v", i, cb, statuses)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import twilio from 'twilio';
-import { app, dial, from, phone, start, waitStatus } from './server.js';
+import { app, dial, from, peer, phone, start, waitStatus } from './server.js';
 
 const { VoiceResponse } = twilio.twiml;
 
@@ -34,6 +34,36 @@ test('a call of the SDK reaches a phone, and its keys the application', async (t
   const done = await waitStatus(client, call.sid, 'completed');
   assert.ok(done.startTime instanceof Date && done.endTime instanceof Date);
   assert.match(done.duration, /^\d+$/);
+});
+
+test('every phone is called, hears Say and has its key understood', { concurrency: true }, async (t) => {
+  const { client } = await start(t);
+  const menu = new VoiceResponse();
+  menu.gather({ numDigits: 1, timeout: 4, actionOnEmptyResult: true, action: '/key' }).say('Press five');
+  const thanks = new VoiceResponse();
+  thanks.say('Thank you');
+  thanks.hangup();
+  const digits = { 'sipp-uas': '' /* presses nothing */, 'sipp-dtmf': '5', baresip: '5' };
+  await Promise.all(Object.keys(digits).map((kind) => t.test(kind, async (tt) => {
+    const web = await app(tt, { '/voice': menu.toString(), '/key': thanks.toString() });
+    const callee = await peer(tt, kind, '5', 'Press five', 'Thank you');
+    if (!callee) return;
+    const call = await client.calls.create({
+      to: callee.uri, from, url: `${web.url}/voice`, statusCallback: `${web.url}/status?x=%2B1`,
+      statusCallbackEvent: ['initiated', 'ringing', 'answered', 'completed'],
+    });
+    await callee.line(/^heard Press five$/);
+    const [key] = await web.waitFor('/key');
+    assert.equal(key.Digits ?? '', digits[kind]);
+    assert.equal(key.CallSid, call.sid);
+    await callee.line(/^heard Thank you$/);
+    await callee.line(/^ended$/);
+    const callbacks = await web.waitFor('/status', 4);
+    assert.deepEqual(callbacks.map((c) => [c.CallStatus, c.SequenceNumber, c.CallSid]),
+      ['initiated', 'ringing', 'in-progress', 'completed'].map((status, i) => [status, `${i}`, call.sid]));
+    assert.deepEqual(web.refused, [], 'signatures the SDK refuses');
+    await waitStatus(client, call.sid, 'completed');
+  })));
 });
 
 test('an own number runs its TwiML when it is called', async (t) => {

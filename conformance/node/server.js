@@ -1,5 +1,5 @@
 // An offhook server of the test's own, the customer's application, and scripted phones around it.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,9 @@ export const accountSid = 'AC0123456789abcdef0123456789abcdef';
 export const authToken = 'conformance';
 export const from = '+15005550006';
 
-const bin = fileURLToPath(new URL('../../bin/offhook', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const offhook = path.join(root, 'bin/offhook');
+const anyPhone = path.join(root, 'bin/conformance-phone'); // built from conformance/phone
 const deadline = 30_000; // ms, of every wait
 
 // within fails a promise that takes too long.
@@ -22,9 +24,9 @@ export function within(what, promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-// A Process is bin/offhook with its lines kept, so that no wait comes too late.
+// A Process is a program, bin/offhook unless said otherwise, with its lines kept, so that no wait comes too late.
 class Process {
-  constructor(args) {
+  constructor(args, bin = offhook) {
     this.lines = [];
     this.waiting = [];
     this.child = spawn(bin, args, {
@@ -80,6 +82,23 @@ export async function phone(t, script) {
   const p = new Process(['phone', '--once', '--voice', 'test', '--script', script]);
   t.after(() => p.stop());
   const [, addr] = await p.line(/^ready sip=(\S+)$/);
+  return { uri: `sip:conformance@${addr}`, line: (want) => p.line(want) };
+}
+
+let built = false;
+
+// peer starts SIPp or baresip as a phone that hears prompt, presses key and hears reply; see
+// conformance/phone. It skips the test t and returns undefined where it cannot run.
+export async function peer(t, kind, key, prompt, reply) {
+  if (!built) execFileSync('go', ['build', '-o', anyPhone, './conformance/phone'], { cwd: root });
+  built = true;
+  const p = new Process([kind, key, prompt, reply], anyPhone);
+  t.after(() => p.stop());
+  const [, addr, missing] = await p.line(/^(?:ready sip=(.*)|(NOT TESTED: .*))$/);
+  if (missing) {
+    t.skip(missing);
+    return undefined;
+  }
   return { uri: `sip:conformance@${addr}`, line: (want) => p.line(want) };
 }
 
