@@ -103,10 +103,12 @@ func runProgram(t *testing.T, bin string, args ...string) <-chan string {
 			}
 		}
 	}()
+	go func() {
+		_ = cmd.Wait() // its lines tell how it ended
+		w.Close()
+	}()
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // it was told to end
-		w.Close()
 		<-read
 	})
 	return lines
@@ -116,12 +118,14 @@ func runProgram(t *testing.T, bin string, args ...string) <-chan string {
 func await(t *testing.T, lines <-chan string, want *regexp.Regexp) []string {
 	t.Helper()
 	timeout := time.After(30 * time.Second)
+	last := ""
 	for {
 		select {
 		case l, ok := <-lines:
 			if !ok {
-				t.Fatalf("the process ended without a line like %s", want)
+				t.Fatalf("the process ended without a line like %s; its last is %q", want, last)
 			}
+			last = l
 			if m := want.FindStringSubmatch(l); m != nil {
 				return m
 			}

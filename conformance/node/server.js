@@ -48,8 +48,9 @@ class Process {
   line(want) {
     const seen = this.lines.map((l) => l.match(want)).find(Boolean);
     if (seen) return Promise.resolve(seen);
-    return within(`a line like ${want} (after ${this.lines.slice(-3).join(' / ')})`, new Promise((resolve) => {
+    return within(`a line like ${want}`, new Promise((resolve, reject) => {
       this.waiting.push((line) => { const m = line.match(want); if (m) resolve(m); return Boolean(m); });
+      this.ended.then(() => reject(new Error(`ended without a line like ${want}; its last are ${this.lines.slice(-3).join(' / ')}`)));
     }));
   }
 
