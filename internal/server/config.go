@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -159,9 +160,9 @@ func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	listeners := []listener{{"--http", c.HTTP}}
+	listeners := []listener{{"--http", c.HTTP, "4600"}}
 	for _, a := range c.SIP {
-		listeners = append(listeners, listener{"--sip", a})
+		listeners = append(listeners, listener{"--sip", a, "5060"})
 	}
 	for _, l := range listeners {
 		if err := l.check(); err != nil {
@@ -183,6 +184,11 @@ func (c Config) Validate() error {
 	}
 	if c.Drain < 0 {
 		bad("--drain %s: cannot be negative", c.Drain)
+	}
+	for _, rate := range []float64{c.SIPCPS, c.SimCPS} {
+		if math.IsNaN(rate) || math.IsInf(rate, 0) {
+			bad("--sip-cps, --sim-cps: %v is no number of calls; 0 is unlimited", rate)
+		}
 	}
 	if c.SIPCPS < 0 || c.SIPMaxCalls < 0 || c.SimCPS < 0 || c.SimMaxCalls < 0 {
 		bad("--sip-cps, --sip-max-calls, --sim-cps, --sim-max-calls: cannot be negative; 0 is unlimited")
@@ -242,12 +248,13 @@ func productionMissing() []string {
 	}
 }
 
-type listener struct{ flag, addr string }
+// listener is an address to be listened on, the flag that gives it and that flag's usual port.
+type listener struct{ flag, addr, port string }
 
 func (l listener) check() error {
 	_, port, err := net.SplitHostPort(l.addr)
 	if err != nil {
-		return fmt.Errorf("%s %s: want host:port, such as 127.0.0.1:4600 or [::1]:4600", l.flag, l.addr)
+		return fmt.Errorf("%s %s: want host:port, such as 127.0.0.1:%[3]s or [::1]:%[3]s", l.flag, l.addr, l.port)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("%s %s: the port must be a number from 0 to 65535", l.flag, l.addr)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -49,7 +50,9 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		{"half an account", Config{AccountSID: "AC" + strings.Repeat("0", 32)}, "set both or none"},
 		{"bad sid", Config{AccountSID: "AC1", AuthToken: "x"}, "want AC and 32 hex digits"},
 		{"mode", Config{Mode: "test"}, "--mode test: want dev or production"},
+		{"no sip port", Config{SIP: []string{"127.0.0.1"}, Mode: Dev}, "--sip 127.0.0.1: want host:port, such as 127.0.0.1:5060"},
 		{"cps", Config{SIPCPS: -1}, "--sip-cps"},
+		{"not a number of calls", Config{SimCPS: math.NaN()}, "--sim-cps: NaN"},
 		{"production", Config{Mode: Production}, "missing:\n  - From must be"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -259,7 +259,7 @@ func (s *Server) openSimulator(ctx context.Context) (err error) {
 	if s.cfg.Mode == Production {
 		return nil
 	}
-	s.simulator, err = startSimulator(ctx, s.cfg, s.log)
+	s.simulator, err = startSimulator(ctx, s.cfg, s.sip.Addr().Addr(), s.log)
 	if err != nil {
 		return err
 	}
@@ -314,10 +314,7 @@ func (s *Server) openHTTP(ctx context.Context) (err error) {
 		}
 		<-done
 	})
-	if err := s.account.SaveURL(s.cfg.Data, s.URL()); err != nil {
-		return err
-	}
-	return nil
+	return s.account.SaveURL(s.cfg.Data, s.URL())
 }
 
 func (s *Server) fail(err error) {
@@ -341,7 +338,16 @@ func (s *Server) Close(drain context.Context) {
 }
 
 // URL is the base URL of both APIs as reached from this machine, without a slash at the end.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+func (s *Server) URL() string {
+	host, port, err := net.SplitHostPort(s.listener.Addr().String())
+	if err != nil {
+		return "http://" + s.listener.Addr().String() // TCP addresses do split
+	}
+	if a := addrOf(host); a.IsUnspecified() {
+		host = loopbackFor(a).String()
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
 
 // SIPAddr is the host:port of the first SIP listener.
 func (s *Server) SIPAddr() string { return s.sip.Addr().String() }

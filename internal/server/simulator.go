@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ const (
 // neither memory nor scheduler with the server under test. It is started again when it ends.
 type simulator struct {
 	cfg    Config
+	host   netip.Addr // where the child listens
 	log    *slog.Logger
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -34,10 +36,11 @@ type simulator struct {
 	listen string
 }
 
-// startSimulator starts the child and waits until it listens. Without an executable there is none, and
-// cfg.Simulator may name one that runs elsewhere.
-func startSimulator(ctx context.Context, cfg Config, log *slog.Logger) (*simulator, error) {
-	s := &simulator{cfg: cfg, log: log, listen: cfg.Simulator, done: make(chan struct{})}
+// startSimulator starts the child and waits until it listens, on the loopback address that a server
+// whose SIP is at sip can reach. Without an executable there is none, and cfg.Simulator may name one that
+// runs elsewhere.
+func startSimulator(ctx context.Context, cfg Config, sip netip.Addr, log *slog.Logger) (*simulator, error) {
+	s := &simulator{cfg: cfg, host: loopbackFor(sip), log: log, listen: cfg.Simulator, done: make(chan struct{})}
 	if cfg.Simulator != "" || len(cfg.Executable) == 0 {
 		close(s.done)
 		s.cancel = func() {}
@@ -62,6 +65,14 @@ func startSimulator(ctx context.Context, cfg Config, log *slog.Logger) (*simulat
 		return nil, fmt.Errorf("simulated phones: %w", err)
 	}
 	return s, nil
+}
+
+// loopbackFor is the loopback address of a's family; a listener on every IPv6 address has IPv4 too.
+func loopbackFor(a netip.Addr) netip.Addr {
+	if a.Unmap().Is6() && !a.IsUnspecified() {
+		return netip.IPv6Loopback()
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
 // addr is the host:port of the simulated phones, "" when there are none.
@@ -107,7 +118,7 @@ func (s *simulator) keep(ctx context.Context, ready chan<- error) {
 // when its standard input closes, so that it never outlives the server.
 func (s *simulator) child(ctx context.Context, ready func()) error {
 	args := append(slices.Clone(s.cfg.Executable[1:]),
-		"phone", "--simulator", "--listen", "127.0.0.1:0", "--dir", filepath.Join(s.cfg.Data, "simulator"),
+		"phone", "--simulator", "--listen", netip.AddrPortFrom(s.host, 0).String(), "--dir", filepath.Join(s.cfg.Data, "simulator"),
 		"--data", s.cfg.Data, "--voice", cmp.Or(s.cfg.Voice, "auto"))
 	cmd := exec.CommandContext(ctx, s.cfg.Executable[0], args...)
 	cmd.WaitDelay = 2 * time.Second
