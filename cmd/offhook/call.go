@@ -209,7 +209,7 @@ type callListCommand struct {
 	StartBefore string `name:"start-before" placeholder:"TIME" help:"Started before."`
 	EndAfter    string `name:"end-after" placeholder:"TIME" help:"Ended at that date or time or later."`
 	EndBefore   string `name:"end-before" placeholder:"TIME" help:"Ended before."`
-	Limit       int    `name:"limit" default:"50" placeholder:"N" help:"At most so many (default ${default})."`
+	Limit       atMost `name:"limit" default:"50" placeholder:"N" help:"At most so many (default ${default})."`
 	output
 	remote
 }
@@ -235,7 +235,7 @@ func (c *callListCommand) Run(ctx context.Context, a *app) error {
 	set(filter, "StartTime<", c.StartBefore)
 	set(filter, "EndTime>", c.EndAfter)
 	set(filter, "EndTime<", c.EndBefore)
-	calls, err := client.List(ctx, "Calls", "calls", filter, c.Limit)
+	calls, err := client.List(ctx, "Calls", "calls", filter, int(c.Limit))
 	if err != nil {
 		return err
 	}

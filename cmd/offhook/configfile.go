@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -28,7 +30,11 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	values := map[string]any{}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
-	if err := d.Decode(&values); err != nil {
+	err = d.Decode(&values)
+	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) {
+		err = errors.New("something follows it")
+	}
+	if err != nil {
 		return fmt.Errorf("%s: want a JSON object such as {\"http\": \"127.0.0.1:4600\"}: %w", name, err)
 	}
 	var known, shown []string

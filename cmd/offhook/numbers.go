@@ -133,7 +133,7 @@ func (c *numbersGetCommand) Run(ctx context.Context, a *app) error {
 type numbersListCommand struct {
 	Number string `name:"number" placeholder:"PATTERN" help:"Only numbers that match; * stands for one digit."`
 	Name   string `name:"name" placeholder:"TEXT" help:"Only numbers with that name."`
-	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"At most so many (default ${default})."`
+	Limit  atMost `name:"limit" default:"50" placeholder:"N" help:"At most so many (default ${default})."`
 	output
 	remote
 }
@@ -152,7 +152,7 @@ func (c *numbersListCommand) Run(ctx context.Context, a *app) error {
 	filter := url.Values{}
 	set(filter, "PhoneNumber", c.Number)
 	set(filter, "FriendlyName", c.Name)
-	numbers, err := client.List(ctx, numbersPath, numbersKey, filter, c.Limit)
+	numbers, err := client.List(ctx, numbersPath, numbersKey, filter, int(c.Limit))
 	if err != nil {
 		return err
 	}

@@ -155,6 +155,7 @@ func TestTranscripts(t *testing.T) {
 			}
 			write(t, "config.json", `{"http": "127.0.0.1:1", "sip": ["127.0.0.1:2", "127.0.0.1:3"], "sip-cps": 2.5, "nats": "nats://a"}`)
 			write(t, "typo.json", `{"htp": "127.0.0.1:1"}`)
+			write(t, "two.json", `{"http": "127.0.0.1:1"} {}`)
 			write(t, "hello.xml", `<Response><Say>Hello</Say></Response>`)
 			write(t, "kept/account.json", `{"accountSid": "`+fakeAccount+`", "authToken": "it's secret", "url": "http://127.0.0.1:4700"}`)
 

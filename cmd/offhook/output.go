@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -112,4 +113,16 @@ func writeJSON(w io.Writer, v any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
+}
+
+// atMost is how many resources a list shall show.
+type atMost int
+
+func (n *atMost) UnmarshalText(b []byte) error {
+	v, err := strconv.Atoi(string(b))
+	if err != nil || v < 1 {
+		return fmt.Errorf("%q: want a whole number from 1", b)
+	}
+	*n = atMost(v)
+	return nil
 }

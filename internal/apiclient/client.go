@@ -154,7 +154,7 @@ func (c *Client) List(ctx context.Context, collection, key string, filter url.Va
 			}
 		}
 	}
-	return all[:min(limit, len(all))], nil
+	return all[:min(max(limit, 0), len(all))], nil
 }
 
 const trunksPath = "/v1/trunks"
