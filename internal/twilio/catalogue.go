@@ -39,9 +39,6 @@ func Lookup(code int) (Entry, bool) {
 	return e, ok
 }
 
-// Message is the catalogue's sentence for code.
-func Message(code int) string { return catalogue()[code].Message }
-
 // Level is the notification level of code: 0 error, 1 warning. Unknown codes are errors.
 func Level(code int) int {
 	if catalogue()[code].Level == "warning" {
