@@ -43,6 +43,9 @@ type OutboundLeg struct {
 	// Hairpin marks a call to one of our own numbers: it comes back to our own listener, which
 	// recognises its Call-ID whatever the source rules say.
 	Hairpin bool
+	// HoldACK keeps the ACK of the answer until Leg.Acknowledge, when the answer is stored. A callee without
+	// an ACK repeats the answer, so that a process that takes over hears of it.
+	HoldACK bool
 }
 
 // InboundLeg is what an INVITE from outside says, after its source was accepted.

@@ -37,6 +37,7 @@ type eagerLeg struct {
 func (l *eagerLeg) Dialog() *call.Dialog         { return &call.Dialog{CallID: "1"} }
 func (l *eagerLeg) Events() <-chan call.LegEvent { return l.events }
 func (l *eagerLeg) Invite()                      { l.events <- call.LegAnswered{} }
+func (l *eagerLeg) Acknowledge()                 {}
 func (l *eagerLeg) Ring()                        {}
 func (l *eagerLeg) Answer() error                { return nil }
 func (l *eagerLeg) Reject(int, string)           { l.Hangup() }

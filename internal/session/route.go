@@ -72,7 +72,7 @@ func (m *Manager) trunkFor(number string) *call.Trunk {
 func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 	o := &c.Options
 	leg := call.OutboundLeg{
-		CallSID: c.SID, From: c.From, Username: o.SIPUsername, Password: o.SIPPassword,
+		CallSID: c.SID, From: c.From, Username: o.SIPUsername, Password: o.SIPPassword, HoldACK: true,
 	}
 	if o.CallerID != "" {
 		leg.From = o.CallerID

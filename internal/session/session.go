@@ -236,6 +236,8 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.trace("200 answered")
 		s.startLimit()
 		s.move(call.InProgress, "answered", "answered")
+		// Not before it is stored: until its ACK the callee repeats the answer, for a process that takes over.
+		s.leg.Acknowledge()
 		if !s.over { // who picked up does not wait for the store
 			s.begin((*Session).firstDocument)
 		}

@@ -280,6 +280,7 @@ func (l *Leg) farewell() {
 	case incoming:
 		l.decline(500, "Server Internal Error")
 	case accepted, confirmed:
+		l.releaseACK()
 		bye := l.request(sip.BYE)
 		bye.SetBody(nil)
 		l.send(bye, func(*sip.Response, error) {})

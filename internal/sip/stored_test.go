@@ -2,6 +2,9 @@ package sip
 
 import (
 	"testing"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
 
 	"github.com/offhook/offhook/internal/call"
 )
@@ -57,4 +60,62 @@ func TestCallsOfAnEarlierProcessAreEnded(t *testing.T) {
 	if err := second.EndStored(t.Context(), &call.Dialog{Dest: "nowhere"}, true); err == nil {
 		t.Error("a broken dialog was ended")
 	}
+}
+
+func TestAHeldACKLeavesWhenItIsAllowed(t *testing.T) {
+	st := start(t, nil)
+	p := newPeer(t, st)
+	answered := func() (*Leg, *sip.Request) {
+		l := dial(t, st, call.OutboundLeg{Target: p.uri(), HoldACK: true})
+		inv := p.request("INVITE")
+		p.answer(inv, 200, "up", "sdp")
+		next[call.LegAnswered](t, l)
+		p.answer(inv, 200, "up", "sdp") // as it does until it has its ACK
+		p.silent(200 * time.Millisecond)
+		return l, inv
+	}
+	l, inv := answered()
+	l.Acknowledge()
+	p.request("ACK")
+	p.answer(inv, 200, "up", "sdp") // the ACK was lost
+	p.request("ACK")
+	l.Hangup()
+	p.answer(p.request("BYE"), 200, "")
+	ended(t, l)
+
+	l, _ = answered()
+	l.Hangup()
+	p.request("ACK") // RFC 3261 section 15: a callee without an ACK need not take a BYE
+	p.answer(p.request("BYE"), 200, "")
+	ended(t, l)
+}
+
+// A call whose answer was never acknowledged is hung up when the callee repeats the answer, whatever
+// became of our CANCEL.
+func TestAnAnswerThatCrossedTheRestart(t *testing.T) {
+	first := start(t, nil)
+	p := newPeer(t, first)
+	l := dial(t, first, call.OutboundLeg{Target: p.uri(), HoldACK: true})
+	stored := l.Dialog()
+	inv := p.request("INVITE")
+	p.answer(inv, 200, "up", "sdp")
+	next[call.LegAnswered](t, l)
+	l.drop()
+	ended(t, l)
+
+	second := start(t, func(c *Config) { c.Dev = false })
+	p.to.Port = int(second.Addr().Port())
+	done := make(chan error, 1)
+	go func() { done <- second.EndStored(t.Context(), stored, false) }()
+	p.answer(p.request("CANCEL"), 481, "")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.answer(inv, 200, "up", "sdp")
+	p.request("ACK")
+	bye := p.request("BYE")
+	if tagOf(bye.To().Params) != "up" {
+		t.Errorf("BYE:\n%s", bye)
+	}
+	p.answer(bye, 200, "")
 }

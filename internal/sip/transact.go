@@ -229,7 +229,7 @@ func (l *Leg) ack(cseq uint32) *pendingACK {
 
 // ackAgain acknowledges a 2xx that came again.
 func (l *Leg) ackAgain(res *sip.Response) {
-	if a := l.lastACK; a != nil && a.cseq == res.CSeq().SeqNo {
+	if a := l.lastACK; a != nil && !a.held && a.cseq == res.CSeq().SeqNo {
 		l.sendACK(a)
 	}
 }
@@ -239,6 +239,17 @@ type pendingACK struct {
 	cseq   uint32
 	branch string
 	req    *sip.Request
+	held   bool // until Acknowledge, or until we hang up
+}
+
+// Acknowledge sends the ACK that OutboundLeg.HoldACK kept back.
+func (l *Leg) Acknowledge() { l.mail.post(l.releaseACK, 0) }
+
+func (l *Leg) releaseACK() {
+	if a := l.lastACK; a != nil && a.held {
+		a.held = false
+		l.sendACK(a)
+	}
 }
 
 func (l *Leg) sendACK(a *pendingACK) {
@@ -277,6 +288,7 @@ func (o *out) reqHeader(name string) sip.Header {
 
 // bye hangs up a confirmed dialog.
 func (l *Leg) bye() {
+	l.releaseACK()
 	l.hangup = true
 	l.closeMedia()
 	l.move(ending)

@@ -348,7 +348,9 @@ func (l *Leg) on2xx(res *sip.Response) {
 		err = fmt.Errorf("the 2xx has no SDP answer")
 	}
 	l.move(confirmed)
-	l.sendACK(ack)
+	if ack.held = l.out.spec.HoldACK; !ack.held {
+		l.sendACK(ack)
+	}
 	l.publish()
 	if err != nil {
 		l.log.Warn("sip: answer refused", "error", err)
