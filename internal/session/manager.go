@@ -47,6 +47,8 @@ type Manager struct {
 	Config
 	ctx    context.Context // cancelled when the last grace is over: live calls are hung up
 	cancel context.CancelCauseFunc
+	early  context.Context // cancelled when the drain begins: nobody waits for what is done to be sure
+	leave  context.CancelFunc
 
 	taken atomic.Uint64 // calls ever made live
 
@@ -64,21 +66,39 @@ var errShutdown = errors.New("offhook is shutting down")
 // NewManager makes a manager; Start it before it takes calls.
 func NewManager(cfg Config) *Manager {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &Manager{Config: cfg, ctx: ctx, cancel: cancel, live: map[string]*Session{}, lanes: map[string]*lane{}}
+	early, leave := context.WithCancel(ctx)
+	return &Manager{
+		Config: cfg, ctx: ctx, cancel: cancel, early: early, leave: leave,
+		live: map[string]*Session{}, lanes: map[string]*lane{},
+	}
 }
+
+const (
+	// justEnded is how long before its death an earlier process may have stored the end of a call without
+	// having told the other party: the time from the commit to the BYE, on a machine that is very busy.
+	justEnded    = 2 * time.Second
+	maxJustEnded = 2000
+	// settlers share the commits of a start: the calls of a full node are settled well within 5 s.
+	settlers = 64
+)
 
 // Start settles the calls an earlier process left behind and dials those it had queued.
 func (m *Manager) Start(ctx context.Context) error {
+	ended, err := m.Store.JustEnded(ctx, justEnded, maxJustEnded)
+	if err != nil {
+		return fmt.Errorf("session: calls that the last run ended: %w", err)
+	}
 	left, err := m.Store.Live(ctx)
 	if err != nil {
 		return fmt.Errorf("session: calls left by the last run: %w", err)
 	}
-	for _, c := range left {
-		answered := c.Status == call.InProgress
-		if err := m.settle(ctx, c); err != nil {
-			return err
+	if err := m.settleAll(ctx, left); err != nil {
+		return err
+	}
+	for _, c := range ended {
+		if c.Cause.Local {
+			m.endStored(m.early, c, slog.LevelDebug) // most have heard of it
 		}
-		m.endStored(c, answered)
 	}
 	waiting, err := m.Store.Queued(ctx, "", laneBuffer)
 	if err != nil {
@@ -93,14 +113,39 @@ func (m *Manager) Start(ctx context.Context) error {
 	return nil
 }
 
-// endStored tells the other party of a call that an earlier process left behind.
-func (m *Manager) endStored(c *call.Call, answered bool) {
+// settleAll settles calls side by side, so that they share commits, and tells their other parties.
+func (m *Manager) settleAll(ctx context.Context, left []*call.Call) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next := make(chan *call.Call)
+	var workers sync.WaitGroup
+	for range min(settlers, len(left)) {
+		workers.Go(func() {
+			for c := range next {
+				if err := m.settle(ctx, c); err != nil {
+					cancel(err)
+					continue
+				}
+				m.endStored(m.ctx, c, slog.LevelWarn)
+			}
+		})
+	}
+	for _, c := range left {
+		next <- c
+	}
+	close(next)
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+// endStored tells the other party of a call of an earlier process that it is over, and logs when it cannot.
+func (m *Manager) endStored(ctx context.Context, c *call.Call, level slog.Level) {
 	if c.Dialog == nil {
 		return
 	}
 	m.sessions.Go(func() {
-		if err := m.Dialer.EndStored(m.ctx, c.Dialog, answered); err != nil {
-			m.Log.Warn("a call of the last run was not ended at its other side", "call_sid", c.SID, "err", err)
+		if err := m.Dialer.EndStored(ctx, c.Dialog, !c.AnsweredAt.IsZero()); err != nil {
+			m.Log.Log(ctx, level, "a call of the last run was not ended at its other side", "call_sid", c.SID, "err", err)
 		}
 	})
 }
@@ -136,6 +181,7 @@ func (m *Manager) Drain(ctx context.Context) {
 		l.stop()
 	}
 	m.mu.Unlock()
+	m.leave()
 	m.workers.Wait()
 
 	over := make(chan struct{})

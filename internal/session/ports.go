@@ -8,6 +8,7 @@ package session
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/bus"
@@ -26,6 +27,8 @@ type Leg interface {
 	Events() <-chan call.LegEvent
 	// Invite calls the other party (outbound legs).
 	Invite()
+	// Acknowledge takes note of LegAnswered: the callee hears that his answer arrived (outbound legs).
+	Acknowledge()
 	// Ring says that we alert somebody (inbound legs).
 	Ring()
 	// Answer takes an inbound call; it returns an error when the caller has already gone.
@@ -74,6 +77,8 @@ type Store interface {
 	Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error)
 	// Live lists the calls that have not ended and that were dialled or came in.
 	Live(ctx context.Context) ([]*call.Call, error)
+	// JustEnded lists the calls that ended within d before the newest end, newest first.
+	JustEnded(ctx context.Context, d time.Duration, limit int) ([]*call.Call, error)
 	AddNotification(ctx context.Context, n call.Notification) error
 	NumberByPhone(ctx context.Context, phone string) (*call.Number, error)
 	Account(ctx context.Context, sid string) (*call.Account, error)

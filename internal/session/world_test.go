@@ -95,6 +95,7 @@ func newActor() *actor {
 func (l *actor) Dialog() *call.Dialog         { return &call.Dialog{CallID: "1"} }
 func (l *actor) Events() <-chan call.LegEvent { return l.events }
 func (l *actor) Invite()                      { close(l.invited) }
+func (l *actor) Acknowledge()                 {}
 func (l *actor) Ring()                        {}
 func (l *actor) Flush()                       {}
 

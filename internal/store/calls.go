@@ -243,6 +243,19 @@ func (s *Store) Live(ctx context.Context) ([]*call.Call, error) {
 	return s.calls(ctx, callSelect+liveCalls)
 }
 
+// lastEnd is when the newest call of any account ended, by the index that each account has.
+const lastEnd = "SELECT COALESCE(MAX((SELECT MAX(ended_at) FROM calls WHERE account_sid = accounts.sid AND ended_at > 0)), 0) FROM accounts"
+
+// JustEnded lists the calls that ended within d before the newest end, that one included, at most limit.
+func (s *Store) JustEnded(ctx context.Context, d time.Duration, limit int) ([]*call.Call, error) {
+	var last int64
+	if err := s.queryRow(ctx, func(r scanner) error { return r.Scan(&last) }, lastEnd); err != nil || last == 0 {
+		return nil, err
+	}
+	return s.calls(ctx, callSelect+"account_sid IN (SELECT sid FROM accounts) AND ended_at > 0 AND ended_at >= ? "+
+		"ORDER BY ended_at DESC LIMIT ?", last-d.Microseconds(), limit)
+}
+
 func (s *Store) calls(ctx context.Context, query string, args ...any) ([]*call.Call, error) {
 	var list []*call.Call
 	err := s.query(ctx, func(r scanner) error {

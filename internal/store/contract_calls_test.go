@@ -286,6 +286,29 @@ func testLive(t *testing.T, b backend) {
 	}
 }
 
+func testJustEnded(t *testing.T, b backend) {
+	s := open(t, b.address(t))
+	must(t, s.PutAccount(t.Context(), &call.Account{SID: account, AuthToken: "token", DateCreated: morning}))
+	check := func(limit int, want ...*call.Call) {
+		t.Helper()
+		got, err := s.JustEnded(t.Context(), time.Second, limit)
+		must(t, err)
+		if sids(got) != sids(want) {
+			t.Errorf("just ended: %s, want %s", sids(got), sids(want))
+		}
+	}
+	check(10)
+	create(t, s, newCall(morning)) // waits
+	var calls []*call.Call
+	for i := range 4 {
+		c := create(t, s, newCall(morning))
+		end(t, s, c, call.Failed, morning.Add(time.Duration(i)*600*time.Millisecond))
+		calls = append(calls, c)
+	}
+	check(10, calls[3], calls[2])
+	check(1, calls[3])
+}
+
 func testDelete(t *testing.T, b backend) {
 	s := open(t, b.address(t))
 	c := newCall(morning)

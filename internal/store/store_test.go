@@ -60,6 +60,7 @@ func contract(t *testing.T, b backend) {
 		{"one bad job of a batch fails alone", testBadJob},
 		{"the queue is first in first out", testQueued},
 		{"live calls are those that somebody runs", testLive},
+		{"what ended just before the newest end is found", testJustEnded},
 		{"delete removes an ended call with all it has", testDelete},
 		{"events are in order and continue", testEvents},
 		{"every filter selects", testFilters},

@@ -1,0 +1,76 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+)
+
+// undertaker is a stage that notes which stored dialogs it is asked to end.
+type undertaker struct {
+	*stage
+	mu    sync.Mutex
+	ended []string // Call-ID, with "BYE " or "CANCEL " before it
+}
+
+func (u *undertaker) EndStored(_ context.Context, d *call.Dialog, answered bool) error {
+	how := "CANCEL "
+	if answered {
+		how = "BYE "
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended = append(u.ended, how+d.CallID)
+	return nil
+}
+
+// What an earlier process left is settled and told, and so is what it ended without having had the time to tell.
+func TestARestartTellsEveryOtherParty(t *testing.T) {
+	u := &undertaker{}
+	w := newWorld(t, func(c *Config) {
+		u.stage = c.Dialer.(*stage)
+		c.Dialer = u
+	})
+	now := w.Clock.Now()
+	left := func(id string, status call.Status, answered bool, ended time.Time, local bool) string {
+		c := &call.Call{
+			SID: "CA" + id, AccountSID: w.account.SID, To: "+15550100", From: "+15550101", Direction: call.OutboundAPI,
+			Status: status, DateCreated: now, DateUpdated: now, DialedAt: now, EndedAt: ended,
+			Epoch: 77, Owner: "the last run", Dialog: &call.Dialog{CallID: id}, Cause: call.Cause{Local: local},
+		}
+		if answered {
+			c.AnsweredAt = now
+		}
+		if err := w.store.AddCall(t.Context(), c, call.Change{}); err != nil {
+			t.Fatal(err)
+		}
+		return c.SID
+	}
+	dialled := left("dialled", call.Queued, false, time.Time{}, false)
+	ringing := left("ringing", call.Ringing, false, time.Time{}, false)
+	talking := left("talking", call.InProgress, true, time.Time{}, false)
+	left("hung-up", call.Completed, true, now, true)
+	left("given-up", call.NoAnswer, false, now, true)
+	left("they-hung-up", call.Completed, true, now, false)
+	left("long-ago", call.Completed, true, now.Add(-time.Minute), true)
+
+	if err := w.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for sid, want := range map[string]call.Status{dialled: call.Failed, ringing: call.Failed, talking: call.Completed} {
+		if got := w.stored(sid).Status; got != want {
+			t.Errorf("%s is %s, want %s", sid, got, want)
+		}
+	}
+	want := []string{"BYE hung-up", "BYE talking", "CANCEL dialled", "CANCEL given-up", "CANCEL ringing"}
+	w.until("the other parties were told", func() bool {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		slices.Sort(u.ended)
+		return slices.Equal(u.ended, want)
+	})
+}
