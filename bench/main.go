@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -68,12 +69,14 @@ func run(ctx context.Context, args []string) error {
 	var (
 		bin     = flags.String("bin", "bin/offhook", "the server to measure")
 		only    = flags.String("only", "", "comma-separated parts: start, w1, w2, api, latency (default all)")
-		full    = flags.Bool("full", false, "longer windows, more calls: about 20 minutes")
-		_       = flags.Bool("quick", true, "about 3 minutes; the default, opposite of -full")
+		full    = flags.Bool("full", false, "longer windows, more calls: about 20 minutes instead of 3")
 		jsonOut = flags.String("json", "", "write the figures to this file")
 		against = flags.String("against", "", "print the figures of this earlier -json file beside the new ones")
 	)
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
 		return err
 	}
 	limit := 6 * time.Minute
