@@ -112,7 +112,7 @@ func (c *serveCommand) refuseUnavailable() error {
 		{"--sips", c.SIPS, "SIP over TLS does not work yet; use UDP or TCP"},
 		{"--cert", c.Cert, "nothing uses a certificate yet"},
 		{"--key", c.Key, "nothing uses a certificate yet"},
-		{"--admin", c.Admin, "there is no administration address yet; /healthz is on --http"},
+		{"--admin", c.Admin, "there is no administration address yet; /healthz and /metrics are on --http"},
 	} {
 		if f.value != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", f.name, f.instead))
