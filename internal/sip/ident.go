@@ -3,6 +3,8 @@ package sip
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"strconv"
+	"strings"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -17,6 +19,17 @@ func token(n int) string {
 func newTag() string    { return token(8) }
 func newCallID() string { return token(16) }
 func newBranch() string { return sip.RFC3261BranchMagicCookie + token(10) }
+
+// nextBranch is the branch of the INVITE sent after that of branch. It can be told from what the store has of an
+// earlier attempt: a challenge is answered without a trip to the store.
+func nextBranch(branch string) string {
+	base, n := branch, 0
+	if i := strings.LastIndexByte(branch, '.'); i >= 0 {
+		base = branch[:i]
+		n, _ = strconv.Atoi(branch[i+1:]) // only we write there
+	}
+	return base + "." + strconv.Itoa(n+1)
+}
 
 // newCSeq is a random first CSeq, small enough never to wrap (RFC 3261 section 8.1.1.5).
 func newCSeq() uint32 {

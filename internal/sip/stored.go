@@ -33,7 +33,7 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 	}
 	e.callIDs[d.callID]++ // its answers may enter
 	if !answered {
-		e.orphans[key] = orphan{d, h, s.Branch}
+		e.orphans[key] = orphan{d, h}
 	}
 	e.work.Add(1)
 	e.mu.Unlock()
@@ -44,44 +44,65 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 		delete(e.orphans, key)
 		e.forgetLocked(d.callID)
 	})
-	var req *sip.Request
 	if answered {
-		req = e.request(&d, sip.BYE, d.cseq+cseqGap, newBranch(), h)
-	} else {
-		d.remoteTag = "" // the INVITE had none
-		req = e.request(&d, sip.CANCEL, d.cseq, s.Branch, h)
+		_, err := e.finalOf(ctx, e.request(&d, sip.BYE, d.cseq+cseqGap, newBranch(), h))
+		return err
 	}
+	d.remoteTag = "" // the INVITE had none
+	for branch, again := s.Branch, 0; ; again++ {
+		code, err := e.finalOf(ctx, e.request(&d, sip.CANCEL, d.cseq, branch, h))
+		if err != nil || code != 481 || again == resends {
+			return err
+		}
+		branch = nextBranch(branch)
+		d.cseq++
+	}
+}
+
+// resends is how many INVITEs may have followed the stored one to the same address: answers to challenges.
+const resends = 2
+
+// finalOf sends a request and waits for its final response, at most Timer F (32 s) or until ctx is done.
+func (e *Endpoint) finalOf(ctx context.Context, req *sip.Request) (code int, err error) {
 	req.SetBody(nil)
-	done := make(chan error, 1)
+	type outcome struct {
+		code int
+		err  error
+	}
+	done := make(chan outcome, 1)
 	e.work.Go(func() {
 		e.transact(req, nil, func(res *sip.Response, err error) bool {
-			if err == nil && res.StatusCode < 200 {
+			switch {
+			case err != nil:
+				done <- outcome{0, err}
+			case res.StatusCode >= 200:
+				done <- outcome{res.StatusCode, nil}
+			default:
 				return false
 			}
-			done <- err
 			return true
 		})
 	})
 	select {
-	case err = <-done:
-		return err
+	case o := <-done:
+		return o.code, o.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
 }
 
 // orphan is an INVITE of an earlier process that was cancelled; its final response is acknowledged.
 type orphan struct {
-	d      dialog
-	hop    hop
-	branch string
+	d   dialog
+	hop hop
 }
 
 // bury acknowledges the final response to an orphan's INVITE, and hangs up when it is an answer.
 func (o orphan) bury(e *Endpoint, res *sip.Response) {
 	o.d.remoteTag = tagOf(res.To().Params)
 	if res.StatusCode >= 300 { // RFC 3261 section 17.1.1.3
-		ack := e.request(&o.d, sip.ACK, o.d.cseq, o.branch, o.hop)
+		branch, _ := res.Via().Params.Get("branch")
+		ack := e.request(&o.d, sip.ACK, res.CSeq().SeqNo, branch, o.hop)
 		ack.SetBody(nil)
 		e.write(ack)
 		return

@@ -107,7 +107,9 @@ func TestAnAnswerThatCrossedTheRestart(t *testing.T) {
 	p.to.Port = int(second.Addr().Port())
 	done := make(chan error, 1)
 	go func() { done <- second.EndStored(t.Context(), stored, false) }()
-	p.answer(p.request("CANCEL"), 481, "")
+	for range 1 + resends {
+		p.answer(p.request("CANCEL"), 481, "")
+	}
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
@@ -118,4 +120,39 @@ func TestAnAnswerThatCrossedTheRestart(t *testing.T) {
 		t.Errorf("BYE:\n%s", bye)
 	}
 	p.answer(bye, 200, "")
+}
+
+// A challenge is answered without a trip to the store: the CANCEL after a restart finds the INVITE all the same.
+func TestACallThatWasChallengedIsCanceledAfterARestart(t *testing.T) {
+	first := start(t, nil)
+	p := newPeer(t, first)
+	l := dial(t, first, call.OutboundLeg{Target: p.uri(), Username: "u", Password: "p"})
+	stored := l.Dialog()
+	p.answer(p.request("INVITE"), 407, "x", `Proxy-Authenticate: Digest realm="r", nonce="n", algorithm=MD5, qop="auth"`)
+	p.request("ACK")
+	inv := p.request("INVITE")
+	p.answer(inv, 180, "ring")
+	next[call.LegRinging](t, l)
+	l.drop()
+	ended(t, l)
+
+	second := start(t, func(c *Config) { c.Dev = false })
+	p.to.Port = int(second.Addr().Port())
+	done := make(chan error, 1)
+	go func() { done <- second.EndStored(t.Context(), stored, false) }()
+	p.answer(p.request("CANCEL"), 481, "")
+	cancel := p.request("CANCEL")
+	want, _ := inv.Via().Params.Get("branch")
+	if got, _ := cancel.Via().Params.Get("branch"); got != want || cancel.CSeq().SeqNo != inv.CSeq().SeqNo {
+		t.Errorf("CANCEL:\n%s\nof\n%s", cancel, inv)
+	}
+	p.answer(cancel, 200, "ring")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.answer(inv, 487, "ring")
+	ack := p.request("ACK")
+	if got, _ := ack.Via().Params.Get("branch"); got != want || ack.CSeq().SeqNo != inv.CSeq().SeqNo {
+		t.Errorf("ACK:\n%s", ack)
+	}
 }

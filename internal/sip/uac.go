@@ -224,7 +224,7 @@ func validXHeader(name string) bool {
 // again sends the INVITE once more, as a new transaction.
 func (l *Leg) again() {
 	l.d.cseq++
-	l.out.branch = newBranch()
+	l.out.branch = nextBranch(l.out.branch)
 	l.d.remoteTag = ""
 	if l.state == proceeding {
 		l.move(calling)
