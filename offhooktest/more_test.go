@@ -1,11 +1,14 @@
 package offhooktest_test
 
 import (
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/offhooktest"
 )
 
@@ -127,5 +130,49 @@ func TestManyCallsAtOnce(t *testing.T) {
 		c := <-done
 		app.Got("/menu", "CallSid", c.SID, "Digits", "1")
 		app.Got("/status", "CallSid", c.SID, "CallStatus", "completed", "SequenceNumber", "3")
+	}
+}
+
+func TestAPhoneThatIsGoneDoesNotHoldUpTheShutdown(t *testing.T) {
+	srv := offhooktest.Start(t)
+	gone, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	c := srv.Call(t, "To", "sip:gone@"+gone.LocalAddr().String(), "From", caller, "Twiml", `<Response><Pause length="60"/></Response>`)
+	answerOnce(t, gone)
+	c.Is("in-progress")
+	began := clock.System.Now()
+	srv.Stop()
+	if took := clock.System.Now().Sub(began); took > 12*time.Second {
+		t.Errorf("the shutdown took %v", took)
+	}
+}
+
+// answerOnce answers the first INVITE with 200 and hears nothing after it.
+func answerOnce(t *testing.T, conn net.PacketConn) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	n, from, err := conn.ReadFrom(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(buf[:n]), "\r\n\r\n")
+	answer := "SIP/2.0 200 OK\r\n"
+	for line := range strings.SplitSeq(head, "\r\n") {
+		switch name, _, _ := strings.Cut(line, ":"); name {
+		case "Via", "From", "Call-ID", "CSeq":
+			answer += line + "\r\n"
+		case "To":
+			answer += line + ";tag=gone\r\n"
+		}
+	}
+	host, port, _ := net.SplitHostPort(conn.LocalAddr().String())
+	sdp := "v=0\r\no=- 1 1 IN IP4 " + host + "\r\ns=-\r\nc=IN IP4 " + host + "\r\nt=0 0\r\nm=audio " + port + " RTP/AVP 0\r\n"
+	answer += "Contact: <sip:gone@" + conn.LocalAddr().String() + ">\r\nContent-Type: application/sdp\r\n" +
+		"Content-Length: " + strconv.Itoa(len(sdp)) + "\r\n\r\n" + sdp
+	if _, err := conn.WriteTo([]byte(answer), from); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -15,6 +15,9 @@ import (
 )
 
 const (
+	// lastWords is how long a shutdown waits for a phone to answer its BYE: one that is gone would hold it
+	// up for half a minute.
+	lastWords = 2 * time.Second
 	// saveTimeout bounds one write of a live call's state.
 	saveTimeout = 5 * time.Second
 	// storeRetry is how long a store that refused a write is left alone.
@@ -449,7 +452,22 @@ func (s *Session) drainLeg() {
 		return
 	}
 	s.leg.Hangup()
-	for range s.leg.Events() {
+	closing := s.m.ctx.Done()
+	var late <-chan time.Time
+	for {
+		select {
+		case _, ok := <-s.leg.Events():
+			if !ok {
+				return
+			}
+		case <-closing:
+			closing = nil
+			t := s.m.Clock.NewTimer(lastWords)
+			defer t.Stop()
+			late = t.C()
+		case <-late:
+			return // signalling lets go of the leg when it closes
+		}
 	}
 }
 
