@@ -29,8 +29,9 @@ type loaded struct {
 }
 
 const (
-	// Every SIP transaction of the last calls is over: timers B, H and J are 32 s (RFC 3261 table 4).
-	timersOver = 35 * time.Second
+	// Every SIP transaction of the last calls is over: timers B, H and J are 32 s (RFC 3261 table 4). The
+	// server then gives memory back 34 to 36 s after its last call.
+	timersOver = 38 * time.Second
 	// Go collects garbage every two minutes when nothing else asks for it (runtime, forcegcperiod).
 	collected = 150 * time.Second
 )
