@@ -300,7 +300,7 @@ func (c *Call) Notified(code int) map[string]any {
 	c.t.Helper()
 	events := c.Events()
 	defer events.Close()
-	for {
+	for more := true; ; more = events.next() { // once more when nothing comes any more: the last line is written before its notification
 		_, answer := c.srv.Request("GET", "/Calls/"+c.SID+"/Notifications.json", nil)
 		list, _ := answer["notifications"].([]any)
 		for _, n := range list {
@@ -308,7 +308,7 @@ func (c *Call) Notified(code int) map[string]any {
 				return n
 			}
 		}
-		if !events.next() {
+		if !more {
 			c.t.Fatalf("no notification %d\n%s", code, c.Timeline())
 		}
 	}
