@@ -210,8 +210,22 @@ func TestADocumentThatGoesInCirclesEnds(t *testing.T) {
 	line.Hears("An application error has occurred.")
 	line.HungUp()
 	c.Is("completed")
+	c.Notified(12400)
 	if n := len(app.Requests("/voice")); n > 60 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+func TestADocumentThatGoesInCirclesTakesItsFallbackOnce(t *testing.T) {
+	app, c, line := inCall(t, `<Response><Redirect/></Response>`, "FallbackUrl", "/fallback",
+		route{"/fallback", `<Response><Say>Fallback</Say><Redirect>/voice</Redirect></Response>`})
+	line.Hears("Fallback")
+	line.Hears("An application error has occurred.")
+	line.HungUp()
+	c.Is("completed")
+	app.Got("/fallback", "ErrorCode", "12400")
+	if n := len(app.Requests("/fallback")); n != 1 {
+		t.Errorf("%d requests of the fallback", n)
 	}
 }
 

@@ -121,6 +121,9 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 			s.log.Error("store not closed", "err", err)
 		}
 	})
+	if err := s.store.Alone(ctx); err != nil {
+		return err
+	}
 	// Behind the store's lock: a second server on the same data must not leave its account there.
 	s.account, err = EnsureAccount(s.cfg.Data, s.cfg.AccountSID, s.cfg.AuthToken)
 	if err != nil {

@@ -123,7 +123,7 @@ func (v *verbs) stop(cause error) {
 // runDocuments runs one document after the other until the instructions end. ok is false when ctx ended them.
 func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok bool) {
 	doc, err := start(s, ctx)
-	silent := 0
+	silent, circled := 0, false
 	for n := 1; ; n++ {
 		var next step
 		if err == nil {
@@ -145,7 +145,13 @@ func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok 
 		case !next.jump:
 			return result{reason: "end of document"}, true
 		case n >= maxDocuments || silent >= maxSilentRun:
-			return s.errorPrompt(ctx, fmt.Errorf("%d documents in a row, %d without audio: the call goes in circles", n, silent))
+			err = &twilio.Error{Code: 12400, Message: fmt.Sprintf(
+				"the call goes in circles: %d documents in a row, the last %d without audio", n, silent)}
+			if circled {
+				err = fallbackError{err} // the fallback led back to where it came from
+			}
+			circled, n, silent = true, 0, 0
+			doc, err = s.recoverDocument(ctx, doc, err)
 		default:
 			doc, err = s.fetch(ctx, next)
 		}
@@ -354,7 +360,7 @@ func (s *Session) errorPrompt(ctx context.Context, err error) (result, bool) {
 		return r, ctx.Err() == nil
 	}
 	prompt := &twiml.Say{Loop: 1, Parts: []twiml.Part{{Text: errorText}}}
-	if err := s.say(ctx, prompt); err != nil {
+	if err := s.say(ctx, prompt); err != nil && ctx.Err() == nil {
 		s.log.Warn("error prompt not spoken", "err", err)
 	}
 	return r, ctx.Err() == nil

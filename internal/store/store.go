@@ -54,6 +54,8 @@ type Store struct {
 	checkpoint *checkpointer
 	phones     *phoneBook
 
+	alone *sql.Conn // PostgreSQL only: holds the lock of Alone
+
 	reader *sql.DB
 	mu     sync.Mutex
 	stmts  map[string]*sql.Stmt // of reader, by the text before rebinding; static texts only, so bounded
@@ -153,6 +155,9 @@ func (s *Store) Close() error {
 		s.w.close()
 		if s.checkpoint != nil {
 			s.checkpoint.close()
+		}
+		if s.alone != nil {
+			_ = s.alone.Close() // the lock goes with the connection, which closes with its pool
 		}
 		s.closeErr = errors.Join(s.reader.Close(), s.w.db.Close()) // the last one tidies SQLite's log away
 		unlock(s.lock)
