@@ -70,8 +70,8 @@ func trunkOf(w trunk, now time.Time) (*call.Trunk, string) {
 		return nil, "transport: udp, tcp or udp+tcp"
 	case errors.As(call.CheckSIPAuth(w.Username, w.Password), &credentials):
 		return nil, "username and password: " + credentials.Message
-	case w.CPS < 0 || w.MaxCalls < 0:
-		return nil, "cps and maxCalls: 0 (unlimited) or more"
+	case w.CPS < 0 || w.MaxCalls < 0 || w.CPS > 0 && w.CPS < 0.001:
+		return nil, "cps and maxCalls: 0 (unlimited) or more; cps at least 0.001, a call in 17 minutes"
 	case len(w.Sources) > 256 || len(w.Prefixes) > 1000:
 		return nil, "at most 256 sources and 1000 prefixes"
 	}

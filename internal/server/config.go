@@ -186,7 +186,7 @@ func (c Config) Validate() error {
 		bad("--drain %s: cannot be negative", c.Drain)
 	}
 	for _, rate := range []float64{c.SIPCPS, c.SimCPS} {
-		if math.IsNaN(rate) || math.IsInf(rate, 0) {
+		if math.IsNaN(rate) || math.IsInf(rate, 0) || rate > 0 && rate < 0.001 {
 			bad("--sip-cps, --sim-cps: %v is no number of calls; 0 is unlimited", rate)
 		}
 	}
