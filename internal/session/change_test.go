@@ -35,3 +35,13 @@ func TestSipResponseCode(t *testing.T) {
 		}
 	}
 }
+
+func TestSourceAddress(t *testing.T) {
+	for source, want := range map[string]string{
+		"192.0.2.7:5060": "192.0.2.7", "[2001:db8::1]:5060": "2001:db8::1", "": "",
+	} {
+		if got := host(source); got != want {
+			t.Errorf("%q: %q, want %q", source, got, want)
+		}
+	}
+}

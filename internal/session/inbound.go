@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
@@ -92,13 +93,13 @@ func (s *Session) receive(ctx context.Context) {
 	s.run(ctx)
 }
 
-func host(hostport string) string {
-	for i := len(hostport) - 1; i >= 0; i-- {
-		if hostport[i] == ':' {
-			return hostport[:i]
-		}
+// host is the address in a source such as [2001:db8::1]:5060, without port and brackets.
+func host(source string) string {
+	a, err := netip.ParseAddrPort(source)
+	if err != nil {
+		return source
 	}
-	return hostport
+	return a.Addr().String()
 }
 
 // wait pauses for d of the call's clock.

@@ -56,7 +56,7 @@ type Manager struct {
 	live     map[string]*Session
 	lanes    map[string]*lane
 	draining bool
-	sessions sync.WaitGroup // sessions
+	sessions sync.WaitGroup // live calls, and what ends those of an earlier process
 	workers  sync.WaitGroup // dialling queues
 }
 
