@@ -144,6 +144,25 @@ func (e *Engine) Stats() EngineStats {
 	return s
 }
 
+// lateTick is from when on a slot counts as late: half a frame, which a phone's jitter buffer still hides.
+const lateTick = 10 * time.Millisecond
+
+// Late counts the ticks since the start, and those of them that began more than 10 ms behind. A tick is a
+// 1 ms slot of a worker that had something to do; whoever reads it every second has the share of late ones in
+// between. It costs a few dozen atomic loads. Safe for concurrent use.
+func (e *Engine) Late() (late, ticks uint64) {
+	for _, w := range e.workers {
+		for i := range w.count.late.buckets {
+			n := w.count.late.buckets[i].Load()
+			ticks += n
+			if i >= len(bounds) || bounds[i] > lateTick {
+				late += n
+			}
+		}
+	}
+	return late, ticks
+}
+
 func merge(hs []*histogram) (m Histogram) {
 	for i := range len(bounds) + 1 {
 		for _, h := range hs {

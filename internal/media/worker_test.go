@@ -290,3 +290,21 @@ func TestHistogramQuantile(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
+
+func TestLateCountsTicksBeyondHalfAFrame(t *testing.T) {
+	w, c, _ := handDriven(1)
+	e := &Engine{workers: []*worker{w, newWorker(c, stillWaiter{}, c.now)}}
+	for _, behind := range []time.Duration{0, 9 * time.Millisecond, 11 * time.Millisecond, 150 * time.Millisecond} {
+		late, ticks := e.Late()
+		k := w.nextBusy()
+		c.now = w.time(k).Add(behind)
+		w.work()
+		nowLate, nowTicks := e.Late()
+		if nowTicks == ticks {
+			t.Fatalf("%v behind: no tick was counted", behind)
+		}
+		if got, want := nowLate > late, behind > 10*time.Millisecond; got != want {
+			t.Errorf("%v behind: counted as late %v, want %v", behind, got, want)
+		}
+	}
+}
