@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
@@ -28,6 +29,7 @@ type job struct {
 	run  func(b *batch) error // nil: nothing else. Its errors: see verdict
 	rows []rowOf              // inserts at the end of the batch
 
+	since time.Time // when it joined its lane
 	err   error
 	done  chan struct{}
 	state atomic.Int32 // jobWaiting, then either of the others
@@ -55,6 +57,10 @@ type writer struct {
 	gone     chan struct{} // closed when the goroutine has ended
 	failing  bool          // the last batch failed: one log line at each change
 
+	clock  clock.Clock
+	oldest atomic.Int64 // when the oldest write of the running batch joined its lane, as UnixNano; 0 while idle
+	inHand atomic.Int32 // writes in the running batch
+
 	committed func() // called after each commit
 }
 
@@ -66,7 +72,7 @@ func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence, committed func
 		return make(chan *job, n)
 	}
 	w := &writer{
-		db: db, d: d, log: cfg.Log, seq: seq,
+		db: db, d: d, log: cfg.Log, seq: seq, clock: cfg.Clock,
 		liveLane: lane(cfg.LiveLane, defaultLiveLane), apiLane: lane(cfg.APILane, defaultAPILane),
 		quit: make(chan struct{}), gone: make(chan struct{}), committed: committed,
 	}
@@ -82,7 +88,7 @@ func (w *writer) close() {
 
 // live writes ahead of the API; a full lane makes the caller wait.
 func (w *writer) live(ctx context.Context, j *job) error {
-	j.done = make(chan struct{})
+	j.done, j.since = make(chan struct{}), w.clock.Now()
 	select {
 	case <-w.quit:
 		return errClosed()
@@ -100,7 +106,7 @@ func (w *writer) live(ctx context.Context, j *job) error {
 
 // api writes behind live calls; a full lane refuses at once.
 func (w *writer) api(ctx context.Context, j *job) error {
-	j.done = make(chan struct{})
+	j.done, j.since = make(chan struct{}), w.clock.Now()
 	select {
 	case <-w.quit:
 		return errClosed()
@@ -143,12 +149,12 @@ func (w *writer) loop() {
 	for {
 		select {
 		case j := <-w.liveLane:
-			w.commit(w.collect(j, nil))
+			w.batch(w.collect(j, nil))
 		case j := <-w.apiLane:
-			w.commit(w.collect(nil, j))
+			w.batch(w.collect(nil, j))
 		case <-w.quit:
 			for jobs := w.collect(nil, nil); len(jobs) > 0; jobs = w.collect(nil, nil) {
-				w.commit(jobs)
+				w.batch(jobs)
 			}
 			return
 		}
@@ -178,6 +184,33 @@ func (w *writer) collect(live, api *job) []*job {
 	take(api)
 	drain(w.apiLane, maxAPI)
 	return jobs
+}
+
+// batch commits jobs, and notes meanwhile for Backlog how many there are and how long they wait.
+func (w *writer) batch(jobs []*job) {
+	if len(jobs) == 0 {
+		return
+	}
+	oldest := jobs[0].since
+	for _, j := range jobs {
+		if j.since.Before(oldest) {
+			oldest = j.since
+		}
+	}
+	w.oldest.Store(oldest.UnixNano())
+	w.inHand.Store(int32(len(jobs)))
+	w.commit(jobs)
+	w.inHand.Store(0)
+	w.oldest.Store(0)
+}
+
+// backlog is Store.Backlog.
+func (w *writer) backlog() (n int, oldest time.Duration) {
+	n = len(w.liveLane) + len(w.apiLane) + int(w.inHand.Load())
+	if at := w.oldest.Load(); at != 0 {
+		oldest = max(0, time.Duration(w.clock.Now().UnixNano()-at))
+	}
+	return n, oldest
 }
 
 // commit writes jobs in one transaction and answers them. When one of them made the transaction fail,
