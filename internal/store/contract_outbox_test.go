@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,23 @@ func testDue(t *testing.T, b backend) {
 	must(t, s.Retry(t.Context(), "a2", 0, morning.Add(50*time.Second), ""))
 	due(30*time.Second, 10, "b0 b1 b2")
 	due(55*time.Second, 10, "b0 b1 b2 a0 a2")
+
+	for _, tt := range []struct {
+		after time.Duration
+		limit int
+		want  string
+	}{
+		{31 * time.Second, 10, "a0 a2 later"}, {51 * time.Second, 10, "later"}, {61 * time.Second, 10, ""},
+		{21 * time.Second, 1, "b0 b1 b2"}, // b2 alone is that late
+	} {
+		list, err := s.Later(t.Context(), morning.Add(tt.after), tt.limit)
+		must(t, err)
+		got := strings.Fields(ids(list))
+		slices.Sort(got)
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("from %v: %q, want %q", tt.after, got, tt.want)
+		}
+	}
 }
 
 func testMarks(t *testing.T, b backend) {

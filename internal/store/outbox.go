@@ -20,6 +20,9 @@ const (
 	dueCallbacks = "SELECT " + outboxColumns + " FROM outbox WHERE state = 'pending' AND call_sid IN (" +
 		"SELECT call_sid FROM outbox WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, created_at LIMIT ?) " +
 		"ORDER BY call_sid, seq, created_at, id"
+	laterCallbacks = "SELECT " + outboxColumns + " FROM outbox WHERE state = 'pending' AND call_sid IN (" +
+		"SELECT call_sid FROM outbox WHERE state = 'pending' AND due_at >= ? ORDER BY due_at, created_at LIMIT ?) " +
+		"ORDER BY call_sid, seq, created_at, id"
 	deadCallbacks = "SELECT " + outboxColumns + " FROM outbox WHERE state = 'dead' AND account_sid = ? " +
 		"ORDER BY created_at DESC, id DESC LIMIT ?"
 )
@@ -73,6 +76,12 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]call.Callb
 		return 1
 	})
 	return list, nil
+}
+
+// Later lists the callbacks that may be sent at from or after, with each all pending ones of its call. limit
+// counts those at from or after, earliest first; the calls are in no order.
+func (s *Store) Later(ctx context.Context, from time.Time, limit int) ([]call.Callback, error) {
+	return s.callbacks(ctx, laterCallbacks, micros(from), limit)
 }
 
 // DeadLetters lists the callbacks of an account that were given up, newest first.
