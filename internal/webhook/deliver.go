@@ -28,8 +28,10 @@ func backOff(attempts int) time.Duration {
 	if attempts < 9 { // 2^9 s is past the most
 		d = min(2*minBackOff<<(attempts-1), maxBackOff)
 	}
-	return d/2 + rand.N(d/2)
+	return jitter(d)
 }
+
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
 // outcome is what a delivery reports to Run.
 type outcome struct {
@@ -44,8 +46,11 @@ type outcome struct {
 func (d *Dispatcher) deliver(ctx context.Context, it *item) {
 	o := &it.outcome
 	*o = outcome{healthy: true, again: true, attempts: it.Attempts, dueAt: it.DueAt}
-	if it.park {
+	if !it.park.IsZero() {
 		d.putOff(ctx, it)
+		for _, it := range it.also {
+			d.putOff(ctx, it)
+		}
 		return
 	}
 	token, ok := d.cfg.Token(it.AccountSID)
@@ -134,23 +139,17 @@ func retryAfter(resp *Response, now time.Time) time.Duration {
 	return 0
 }
 
-// putOff moves a callback out of memory without an attempt: its host has too many waiting. While its
-// breaker is open that is for long.
+// putOff moves a callback out of memory without an attempt: its host has too many waiting.
 func (d *Dispatcher) putOff(ctx context.Context, it *item) {
 	const why = "put off: its server is too slow or does not answer"
-	now := d.cfg.Clock.Now()
-	if now.Sub(it.CreatedAt) >= maxAge {
+	it.outcome = outcome{again: true, attempts: it.Attempts, dueAt: it.park}
+	if d.cfg.Clock.Now().Sub(it.CreatedAt) >= maxAge {
 		d.notify(it, nil, twilio.Err(15002, why))
 		d.dead(ctx, it, why)
 		return
 	}
-	wait := 4 * time.Second
-	if it.hostDown {
-		wait = maxBackOff
-	}
-	it.outcome.dueAt = now.Add(wait/2 + rand.N(wait/2))
 	d.mark(ctx, it, func(ctx context.Context) error {
-		return d.cfg.Outbox.Retry(ctx, it.ID, it.Attempts, it.outcome.dueAt, why)
+		return d.cfg.Outbox.Retry(ctx, it.ID, it.Attempts, it.park, why)
 	})
 }
 

@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ const (
 	maxHostInFlight = 64  // to one host
 	maxHeld         = 10_000
 	fetchBatch      = 1_000
+	recallDepth     = 16 // callbacks brought back for each request that may be under way
 
 	// minLoadInterval lets what is committed within a moment be read at once: a callback leaves within 10 ms.
 	// Reads that take long are made less often: they may take a third of the time.
@@ -34,6 +37,8 @@ type Outbox interface {
 	// with each the pending ones of its call, so that the order within the call can be seen. It does not
 	// reserve them.
 	Due(ctx context.Context, now time.Time, limit int) ([]call.Callback, error)
+	// Later lists in the same way callbacks that may be sent at from or after.
+	Later(ctx context.Context, from time.Time, limit int) ([]call.Callback, error)
 	// Delivered marks a callback as done.
 	Delivered(ctx context.Context, id string) error
 	// Retry puts a callback off until dueAt; attempts have failed so far, the last one with lastError.
@@ -73,6 +78,10 @@ type Dispatcher struct {
 	hosts    map[string]*host
 	ready    []*host            // hosts that have something to send, each once; they take turns
 	sick     map[*host]struct{} // hosts whose last request failed
+	parks    []*lane            // lanes to be put off
+	recalls  []*host            // hosts that are back
+	recalled time.Time          // when the outbox was read for them last
+	pace     time.Duration      // how long not to do it again
 	inFlight int
 	loaded   time.Time     // when the outbox was read last
 	rest     time.Duration // how long not to read it again
@@ -126,6 +135,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			d.load(ctx, now)
 			wanted, since = false, 0
 		}
+		back := d.back()
+		if back != nil && now.Sub(d.recalled) >= d.pace {
+			d.recall(ctx, back, now)
+			back = d.back()
+		}
 		d.mature(now)
 		for it := d.pick(now); it != nil; it = d.pick(now) {
 			workers.Go(func() {
@@ -136,6 +150,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		wait := min(d.until(now), pollInterval-since)
 		if wanted {
 			wait = min(wait, d.rest-since)
+		}
+		if back != nil {
+			wait = min(wait, d.pace-now.Sub(d.recalled))
 		}
 		next.Reset(max(wait, 0))
 		select {
@@ -187,4 +204,80 @@ func (d *Dispatcher) load(ctx context.Context, now time.Time) {
 		d.plan(l, now)
 	}
 	d.more = due >= limit
+}
+
+// back is a host that is back and has room for what was put off.
+func (d *Dispatcher) back() *host {
+	d.recalls = slices.DeleteFunc(d.recalls, func(h *host) bool {
+		h.recalled = h.recalled && !h.breaker.open() // down again: another time
+		return !h.recalled
+	})
+	if len(d.held) >= maxHeld/2 {
+		return nil
+	}
+	for _, h := range d.recalls {
+		if len(h.queue) < h.breaker.atOnce()*recallDepth/2 {
+			return h
+		}
+	}
+	return nil
+}
+
+// recall takes callbacks that were put off while their host was down back before their time, those first that
+// would have come first: as many as keep it busy for a moment.
+func (d *Dispatcher) recall(ctx context.Context, h *host, now time.Time) {
+	rows, err := d.cfg.Outbox.Later(ctx, h.recall, fetchBatch)
+	d.recalled = now
+	d.pace = min(max(minLoadInterval, 3*d.cfg.Clock.Now().Sub(now)), pollInterval)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.cfg.Log.Error("cannot read the callbacks put off; trying again in a second", "error", err)
+		}
+		d.pace = pollInterval
+		return
+	}
+	// Each call is there with all it has, so that its order can be kept.
+	var later []time.Time
+	first := make(map[string]time.Time)
+	for _, cb := range rows {
+		if cb.DueAt.Before(h.recall) {
+			continue
+		}
+		later = append(later, cb.DueAt)
+		if t, ok := first[cb.CallSID]; !ok || cb.DueAt.Before(t) {
+			first[cb.CallSID] = cb.DueAt
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b call.Callback) int {
+		return cmp.Or(first[a.CallSID].Compare(first[b.CallSID]), cmp.Compare(a.CallSID, b.CallSID))
+	})
+	slices.SortFunc(later, time.Time.Compare)
+	end := now
+	if h.recalled = len(later) >= fetchBatch; h.recalled {
+		end = later[fetchBatch-1] // of what is due behind that, not all was read
+		if !end.After(h.recall) {
+			end = h.recall.Add(time.Microsecond)
+		}
+	}
+	changed := make(map[*lane]struct{})
+	taken := 0
+	for i, cb := range rows {
+		if taken >= h.breaker.atOnce()*recallDepth && cb.CallSID != rows[i-1].CallSID {
+			end, h.recalled = first[cb.CallSID], true
+			break
+		}
+		if d.held[cb.ID] == nil && hostOf(cb.URL) == h.name {
+			cb.DueAt = now
+			changed[d.add(cb, now)] = struct{}{}
+			taken++
+		}
+	}
+	h.recall = end
+	d.recalls = append(slices.DeleteFunc(d.recalls, func(o *host) bool { return o == h }), h)
+	for l := range changed {
+		d.plan(l, now)
+	}
+	if !h.recalled {
+		d.forget(h, now)
+	}
 }

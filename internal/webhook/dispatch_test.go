@@ -46,6 +46,14 @@ func (m *memory) add(list ...call.Callback) {
 }
 
 func (m *memory) Due(_ context.Context, now time.Time, limit int) ([]call.Callback, error) {
+	return m.read(limit, func(cb *call.Callback) bool { return !cb.DueAt.After(now) })
+}
+
+func (m *memory) Later(_ context.Context, from time.Time, limit int) ([]call.Callback, error) {
+	return m.read(limit, func(cb *call.Callback) bool { return !cb.DueAt.Before(from) })
+}
+
+func (m *memory) read(limit int, match func(*call.Callback) bool) ([]call.Callback, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reads++
@@ -55,7 +63,7 @@ func (m *memory) Due(_ context.Context, now time.Time, limit int) ([]call.Callba
 	byDue := func(a, b call.Callback) int { return a.DueAt.Compare(b.DueAt) }
 	var due []call.Callback
 	for _, cb := range m.pending {
-		if !cb.DueAt.After(now) {
+		if match(cb) {
 			due = append(due, *cb)
 		}
 	}
