@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +44,7 @@ type bench struct {
 	report
 	bin     string
 	full    bool
+	calls   []int // of W2, one run each; nil for those of the run's length
 	app     *app
 	peer    *peer
 	scratch string // folder of the data folders, on the disk of the repository
@@ -70,6 +72,7 @@ func run(ctx context.Context, args []string) error {
 		bin     = flags.String("bin", "bin/offhook", "the server to measure")
 		only    = flags.String("only", "", "comma-separated parts: start, w1, w2, api, latency (default all)")
 		full    = flags.Bool("full", false, "longer windows, more calls: about 20 minutes instead of 3")
+		calls   = flags.String("calls", "", "comma-separated numbers of W2 calls to measure, such as 1000,2000 (default 300, 500 and with -full 1000, 2000)")
 		jsonOut = flags.String("json", "", "write the figures to this file")
 		against = flags.String("against", "", "print the figures of this earlier -json file beside the new ones")
 	)
@@ -87,6 +90,16 @@ func run(ctx context.Context, args []string) error {
 	defer cancel()
 
 	b := &bench{bin: *bin, full: *full}
+	for n := range strings.SplitSeq(*calls, ",") {
+		if *calls == "" {
+			break
+		}
+		count, err := strconv.Atoi(n)
+		if err != nil || count < 1 || count > 8000 {
+			return fmt.Errorf("-calls %q: give numbers from 1 to 8000", *calls)
+		}
+		b.calls = append(b.calls, count)
+	}
 	b.report = report{out: os.Stdout, Time: time.Now(), Load: load(), Command: "bench " + strings.Join(args, " ")}
 	if *against != "" {
 		if err := b.compare(*against); err != nil {
