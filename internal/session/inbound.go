@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -61,7 +62,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	}
 	m.publish(ch)
 	s := m.newSession(c)
-	s.leg = leg
+	s.attach(leg)
 	if !m.adopt(s, func(ctx context.Context) { _ = s.live(ctx, func() error { s.receive(ctx); return nil }) }) {
 		refuse(503, "Service Unavailable")
 		_ = m.settleNow(c)
@@ -78,6 +79,7 @@ func (m *Manager) settleNow(c *call.Call) error {
 // receive rings and runs an inbound call to its end.
 func (s *Session) receive(ctx context.Context) {
 	s.trace("INVITE from %s to %s", s.call.From, s.call.To)
+	s.inviteSpan(telemetry.Server, s.call.DateCreated)
 	if err := s.connect(ctx); err != nil {
 		s.log.Error("inbound call without account", "err", err)
 		s.finish(call.Failed, call.Cause{SIPCode: 500, Reason: err.Error(), Local: true})
@@ -89,6 +91,7 @@ func (s *Session) receive(ctx context.Context) {
 		return
 	}
 	s.leg.Ring()
+	s.inviteEvent(180)
 	s.begin((*Session).firstDocument)
 	s.run(ctx)
 }

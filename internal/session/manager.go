@@ -12,6 +12,7 @@ import (
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -32,8 +33,10 @@ type Config struct {
 	SIPLimits, SimulatorLimits Limits
 	// OwnedFromOnly refuses a From that is not one of the account's numbers (production).
 	OwnedFromOnly bool
-	Clock         clock.Clock
-	Log           *slog.Logger
+	// Tracer makes the spans of calls; nil makes none.
+	Tracer *telemetry.Tracer
+	Clock  clock.Clock
+	Log    *slog.Logger
 }
 
 // Limits of one dialling queue.
@@ -50,7 +53,8 @@ type Manager struct {
 	early  context.Context // cancelled when the drain begins: nobody waits for what is done to be sure
 	leave  context.CancelFunc
 
-	taken atomic.Uint64 // calls ever made live
+	taken   atomic.Uint64 // calls ever made live
+	metrics *metrics
 
 	mu       sync.Mutex
 	live     map[string]*Session
@@ -69,7 +73,7 @@ func NewManager(cfg Config) *Manager {
 	early, leave := context.WithCancel(ctx)
 	return &Manager{
 		Config: cfg, ctx: ctx, cancel: cancel, early: early, leave: leave,
-		live: map[string]*Session{}, lanes: map[string]*lane{},
+		live: map[string]*Session{}, lanes: map[string]*lane{}, metrics: newMetrics(),
 	}
 }
 
@@ -166,8 +170,13 @@ func (m *Manager) settle(ctx context.Context, c *call.Call) error {
 		Events:    []call.Event{newEvent(c, event, now)},
 		Callbacks: newCallbacks(c, "completed", now, voiceParams(c)),
 	}
-	if err := m.Store.SaveCall(ctx, c, from, ch); err != nil && !errors.Is(err, call.ErrConflict) {
+	err := m.Store.SaveCall(ctx, c, from, ch)
+	if err != nil && !errors.Is(err, call.ErrConflict) {
 		return fmt.Errorf("session: settle %s: %w", c.SID, err)
+	}
+	if err == nil {
+		m.metrics.over(c)
+		spanEnded(m.Tracer, c)
 	}
 	return nil
 }
@@ -238,6 +247,8 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		return nil, fmt.Errorf("session: create call: %w", err)
 	}
 	m.publish(ch)
+	m.metrics.did(actionCreate)
+	m.Tracer.About(ctx, c.SID)
 	answer := c.Clone()
 	m.enqueue(c)
 	return answer, nil
@@ -268,6 +279,7 @@ func (m *Manager) Update(ctx context.Context, accountSID, sid string, p call.Upd
 		if err != nil {
 			return nil, err
 		}
+		m.Tracer.About(ctx, sid)
 		if s := m.session(sid); s != nil {
 			err := s.do(ctx, func() error { return s.update(p) })
 			if errors.Is(err, errOver) {
@@ -276,6 +288,7 @@ func (m *Manager) Update(ctx context.Context, accountSID, sid string, p call.Upd
 			if err != nil {
 				return nil, err
 			}
+			m.metrics.did(actionOf(&p))
 			return m.Store.Call(ctx, accountSID, sid)
 		}
 		if c.Status != call.Queued {
@@ -287,6 +300,9 @@ func (m *Manager) Update(ctx context.Context, accountSID, sid string, p call.Upd
 		err = m.cancelQueued(ctx, c)
 		if errors.Is(err, call.ErrConflict) {
 			continue
+		}
+		if err == nil {
+			m.metrics.did(actionOf(&p))
 		}
 		return c, err
 	}
@@ -308,6 +324,9 @@ func (m *Manager) cancelQueued(ctx context.Context, c *call.Call) error {
 	}
 	m.forget(c)
 	m.publish(ch)
+	m.metrics.over(c)
+	queueSpan(m.Tracer, c, now)
+	spanEnded(m.Tracer, c)
 	return nil
 }
 
@@ -316,6 +335,9 @@ func (m *Manager) Delete(ctx context.Context, accountSID, sid string) error {
 	err := m.Store.DeleteCall(ctx, accountSID, sid)
 	if errors.Is(err, call.ErrLive) {
 		return twilio.Err(20009)
+	}
+	if err == nil {
+		m.metrics.did(actionDelete)
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/webhook"
 )
@@ -33,10 +34,11 @@ type Session struct {
 	inbox chan command
 	done  chan struct{} // closed when the call is over, or was not dialled after all
 
-	call  *call.Call
-	leg   Leg
-	verbs *verbs // the running document; nil before the first
-	over  bool   // the call has its final status
+	call   *call.Call
+	leg    Leg
+	verbs  *verbs          // the running document; nil before the first
+	invite *telemetry.Span // the INVITE without a final response; nil when nobody traces
+	over   bool            // the call has its final status
 
 	stored  call.Status // the status that the store has
 	unsaved call.Change // what the store has not taken yet, in order
@@ -122,7 +124,7 @@ func (s *Session) dial(ctx context.Context) error {
 		s.finish(call.StatusOf(cause.SIPCode), cause)
 		return nil
 	}
-	s.leg = leg
+	s.attach(leg)
 	s.call.DialedAt, s.call.Dialog = now, leg.Dialog()
 	if err := s.save("", "initiated"); err != nil {
 		return err // the leg sent nothing
@@ -133,6 +135,8 @@ func (s *Session) dial(ctx context.Context) error {
 		timeout = time.Duration(s.call.Options.Timeout) * time.Second
 	}
 	s.ringing.Reset(timeout)
+	s.m.metrics.dialled(s.call.QueueTime)
+	s.inviteSpan(telemetry.Client, now)
 	leg.Invite()
 	s.run(ctx)
 	return nil
@@ -230,6 +234,7 @@ func (s *Session) onLeg(e call.LegEvent) {
 			return
 		}
 		s.trace("%d ringing", e.Code)
+		s.inviteEvent(e.Code)
 		s.call.Dialog = s.leg.Dialog() // a challenge or another target changed CSeq and branch
 		s.move(call.Ringing, "ringing", "ringing")
 	case call.LegAnswered:
@@ -237,6 +242,7 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.call.AnsweredAt = s.m.Clock.Now()
 		s.call.Dialog = s.leg.Dialog()
 		s.trace("200 answered")
+		s.inviteEvent(200)
 		s.startLimit()
 		s.move(call.InProgress, "answered", "answered")
 		// Not before it is stored: until its ACK the callee repeats the answer, for a process that takes over.
@@ -337,6 +343,7 @@ func (s *Session) answer() error {
 	}
 	s.call.Dialog = s.leg.Dialog()
 	s.trace("answered")
+	s.inviteEvent(200)
 	return nil
 }
 
@@ -421,6 +428,9 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 		s.log.Error("final status ignored", "err", err)
 	}
 	s.call.EndedAt, s.call.Cause = s.m.Clock.Now(), cause
+	s.inviteEvent(sipResponse(s.call))
+	s.m.metrics.over(s.call)
+	spanEnded(s.m.Tracer, s.call)
 	err := s.save(string(status), "completed")
 	switch {
 	case s.leg == nil:

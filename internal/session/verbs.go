@@ -70,7 +70,7 @@ func (e stopError) Error() string { return "session: " + e.reason }
 
 // startVerbs runs what start gives, and what that leads to, in a goroutine of its own.
 func (s *Session) startVerbs(start source) *verbs {
-	ctx, cancel := context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(s.m.Tracer.Call(context.Background(), s.sid))
 	v := &verbs{cancel: cancel, result: make(chan result, 1), gone: make(chan struct{})}
 	go func() {
 		defer close(v.gone)
@@ -182,8 +182,8 @@ func (s *Session) runDocument(ctx context.Context, doc *document, silent *int) (
 	return nextVerb, nil
 }
 
-// runVerb runs one verb. The set is closed: Twilio owns the list.
-func (s *Session) runVerb(ctx context.Context, doc *document, v twiml.Verb, first bool, silent *int) (step, error) {
+// obeyVerb runs one verb. The set is closed: Twilio owns the list.
+func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, first bool, silent *int) (step, error) {
 	switch v := v.(type) {
 	case *twiml.Redirect:
 		return s.redirect(doc, v)
