@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -26,8 +27,13 @@ type Endpoint struct {
 	tp *sip.TransportLayer
 	tx *sip.TransactionLayer
 
-	strangers atomic.Uint64 // messages and connections refused for their source
-	told      atomic.Int64  // when the log last spoke of one, Unix ns
+	limiter      *limiter
+	conns        *connections
+	transactions atomic.Int64       // server transactions
+	states       [over]atomic.Int64 // legs in each state
+	drops        drops
+	told         atomic.Int64 // when the log last spoke of a stranger, Unix ns
+	seed         maphash.Seed // of the tags in responses without a transaction
 
 	binds   []bind
 	closers []func() error
@@ -77,6 +83,7 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, log: cfg.Log, sources: newSources(cfg.Trunks),
+		limiter: newLimiter(cfg.Clock, cfg.MaxRate), conns: newConnections(cfg.MaxConns, cfg.MaxConnsSource), seed: maphash.MakeSeed(),
 		legs:     make(map[dialogKey]*Leg),
 		ended:    make(map[dialogKey]bool),
 		incoming: make(map[inviteKey]inviteRecord),
@@ -87,10 +94,10 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	quiet := slog.New(slog.DiscardHandler)
-	e.tp = sip.NewTransportLayer(cfg.Resolver, sip.NewParser(), nil,
+	e.tp = sip.NewTransportLayer(cfg.Resolver, newParser(), nil,
 		sip.WithTransportLayerLogger(quiet),
 		sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{
-			ReadTimeout:  time.Hour,       // a silent connection is closed
+			ReadTimeout:  idleWait,        // of connections we opened; streamConn has its own
 			WriteTimeout: 5 * time.Second, // a peer that does not read holds nobody up
 			DialerCreate: func(laddr net.Addr) net.Dialer {
 				return net.Dialer{Timeout: 5 * time.Second, LocalAddr: laddr, ControlContext: onlyOurDials}
@@ -164,18 +171,33 @@ func (e *Endpoint) serve(ctx context.Context, pc net.PacketConn, tl net.Listener
 	if e.cfg.wrapUDP != nil {
 		pc = e.cfg.wrapUDP(pc)
 	}
-	udp := &packetConn{PacketConn: pc, admit: e.admit, ready: make(chan struct{})}
-	e.readers.Go(func() { _ = e.tp.ServeUDP(udp) })
-	tcp := &listener{Listener: tl, admit: e.admitConn, pause: func(d time.Duration) {
-		_ = clock.Sleep(e.ctx, e.cfg.Clock, d)
-	}}
-	e.readers.Go(func() { _ = e.tp.ServeTCP(tcp) })
+	udp := e.readUDP(pc)
+	e.readers.Go(func() { _ = e.tp.ServeTCP(&listener{Listener: tl, e: e}) })
 	select {
 	case <-udp.ready: // sipgo knows the socket
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// readUDP starts a reader of sipgo's, and its successor when it has seen too many sources.
+func (e *Endpoint) readUDP(pc net.PacketConn) *packetConn {
+	succeeded, full, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	c := &packetConn{PacketConn: pc, e: e, ready: make(chan struct{}), full: full, next: succeeded}
+	e.readers.Go(func() {
+		defer close(closed)
+		_ = e.tp.ServeUDP(c)
+	})
+	e.readers.Go(func() {
+		select {
+		case <-full:
+			<-e.readUDP(pc).ready
+			close(succeeded)
+		case <-closed:
+		}
+	})
+	return c
 }
 
 // Addr is the first listening address.
@@ -245,23 +267,10 @@ func (e *Endpoint) refreshSources(again time.Duration) {
 	}
 }
 
-// admit lets a datagram in: from a trunk, from loopback in dev mode, or of a dialog of ours (the peer of an
-// outbound call, a hairpin). Everything else is dropped without a word.
-func (e *Endpoint) admit(src netip.Addr, packet []byte) bool {
-	if e.ctx.Err() != nil {
-		return false
-	}
-	if e.cfg.Dev && src.IsLoopback() || e.knownCall(callIDOf(packet)) || e.sources.match(src) != nil {
-		return true
-	}
-	e.refused(src)
-	return false
-}
-
 // refused tells the operator of a stranger, now and then: a carrier that calls from an address its trunk
 // does not list is heard of nowhere else. Strangers get no answer, and in dev mode no line either.
 func (e *Endpoint) refused(src netip.Addr) {
-	n := e.strangers.Add(1)
+	n := e.drops.strangers.Add(1)
 	if e.cfg.Dev {
 		return
 	}
@@ -272,9 +281,9 @@ func (e *Endpoint) refused(src netip.Addr) {
 	}
 }
 
-// admitConn lets a TCP connection in. What it may carry is decided per request.
-func (e *Endpoint) admitConn(src netip.Addr, _ []byte) bool {
-	if e.cfg.Dev && src.IsLoopback() || e.isOwn(src) || e.sources.match(src) != nil || e.peerOfLeg(src) {
+// admitConn lets a TCP connection in. What it may carry is decided for each message.
+func (e *Endpoint) admitConn(src netip.Addr) bool {
+	if e.trusted(src) || e.isOwn(src) || e.peerOfLeg(src) {
 		return true
 	}
 	e.refused(src)
@@ -321,6 +330,7 @@ func (e *Endpoint) add(l *Leg, in *inviteKey, rec inviteRecord) error {
 		return ErrBusy
 	}
 	e.live++
+	e.states[l.state].Add(1)
 	e.legs[l.key()] = l
 	e.callIDs[l.d.callID]++
 	if in != nil {

@@ -3,22 +3,32 @@ package sip
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
+
+	"github.com/offhook/offhook/internal/clock"
 )
 
-// admit decides whether a datagram may enter: its source is listed, or it belongs to a call of ours.
-type admit func(src netip.Addr, packet []byte) bool
-
-// packetConn drops datagrams of strangers before sipgo sees them: its pool grows with every source
-// address, and a transaction exists as soon as a request was parsed.
+// packetConn hands sipgo the datagrams that may enter. sipgo's pool and its reader keep every source address
+// for ever, so after maxSources new ones the reader is replaced (see Endpoint.readUDP).
 type packetConn struct {
 	net.PacketConn
-	admit admit
+	e     *Endpoint
 	ready chan struct{} // closed by the first ReadFrom: sipgo has registered the listener
-	begun bool          // reader's own
+
+	// Reader's own.
+	begun   bool
+	last    netip.AddrPort
+	changes int           // of the source
+	full    chan struct{} // closed when there were too many; nil from then on
+	next    <-chan struct{}
 }
+
+// maxSources is how many changes of the source a reader of sipgo's sees, about 150 bytes each.
+const maxSources = 50_000
 
 func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	if !c.begun {
@@ -26,6 +36,13 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		close(c.ready)
 	}
 	for {
+		if c.changes >= maxSources && c.full != nil {
+			close(c.full)
+			c.full = nil
+			<-c.next                                             // another reader has the socket
+			_ = clock.Sleep(c.e.ctx, c.e.cfg.Clock, time.Second) // what this one read last is answered
+			return 0, nil, net.ErrClosed
+		}
 		n, addr, err := c.PacketConn.ReadFrom(b)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
@@ -34,22 +51,31 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 			continue // e.g. ECONNREFUSED of an earlier send; sipgo's reader would stop for good
 		}
 		u, ok := addr.(*net.UDPAddr)
-		if !ok || n == 0 {
+		if !ok || len(bytes.Trim(b[:n], "\r\n\x00")) == 0 {
+			continue // a keep-alive
+		}
+		src := u.AddrPort()
+		src = netip.AddrPortFrom(src.Addr().Unmap().WithZone(""), src.Port())
+		m := read(b[:n], false)
+		pass, reply, to := c.e.gate(src, b[:n], &m)
+		if reply != nil {
+			_, _ = c.WriteTo(reply, net.UDPAddrFromAddrPort(netip.AddrPortFrom(u.AddrPort().Addr(), to.Port()))) // lost, like any datagram
+		}
+		if !pass {
 			continue
 		}
-		src := u.AddrPort().Addr().Unmap()
-		if !c.admit(src, b[:n]) {
-			continue
+		if src != c.last {
+			c.last = src
+			c.changes++
 		}
 		return n, addr, nil
 	}
 }
 
-// listener closes connections of strangers at once.
+// listener closes connections of strangers, and those that are too many, at once.
 type listener struct {
 	net.Listener
-	admit admit
-	pause func(time.Duration) // waits before Accept is tried again after a failure
+	e *Endpoint
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -59,43 +85,147 @@ func (l *listener) Accept() (net.Conn, error) {
 			if errors.Is(err, net.ErrClosed) {
 				return nil, err
 			}
-			l.pause(50 * time.Millisecond) // out of file descriptors; sipgo would stop listening
+			_ = clock.Sleep(l.e.ctx, l.e.cfg.Clock, 50*time.Millisecond) // out of file descriptors; sipgo would stop listening
 			continue
 		}
-		if src, ok := addrOf(c.RemoteAddr()); ok && l.admit(src, nil) {
-			return c, nil
+		src, err := parseAddrPort(c.RemoteAddr().String())
+		switch {
+		case err != nil || !l.e.admitConn(src.Addr()):
+		case !l.e.conns.open(src.Addr()):
+			l.e.drops.connections.Add(1)
+		default:
+			return &streamConn{Conn: c, e: l.e, src: src}, nil
 		}
 		_ = c.Close()
+	}
+}
+
+// Times and sizes of a TCP connection that a peer opened.
+const (
+	firstWait   = 30 * time.Second // until it says something
+	messageWait = 10 * time.Second // from a message's first byte to its last
+	idleWait    = time.Hour        // between messages; a call may be silent that long
+	maxMessage  = 32 << 10         // bytes of a message; sipgo's buffer for datagrams has as many
+)
+
+// streamConn cuts a TCP stream into messages, so that each goes through the gate like a datagram. sipgo reads
+// from it what passed. It closes a connection that has lost its frame, and one that takes too long.
+type streamConn struct {
+	net.Conn
+	e    *Endpoint
+	src  netip.AddrPort
+	over sync.Once
+
+	// Reader's own.
+	buf   []byte // what came and was not looked at yet
+	out   []byte // what sipgo has still to read of the present message
+	spoke bool
+}
+
+func (c *streamConn) Close() error {
+	c.over.Do(func() { c.e.conns.close(c.src.Addr()) })
+	return c.Conn.Close()
+}
+
+func (c *streamConn) Read(p []byte) (int, error) {
+	for len(c.out) == 0 {
+		data, m, err := c.next()
+		if err != nil {
+			return 0, err
+		}
+		pass, reply, _ := c.e.gate(c.src, data, &m)
+		if reply != nil {
+			_ = c.SetWriteDeadline(clock.System.Now().Add(messageWait)) // the kernel's clock
+			if _, err := c.Write(reply); err != nil {
+				return 0, err
+			}
+		}
+		if !m.framed {
+			return 0, io.EOF // nothing tells where the next message begins
+		}
+		if pass {
+			c.out = data
+		}
+	}
+	n := copy(p, c.out)
+	c.out = c.out[n:]
+	return n, nil
+}
+
+// next is the next message of the stream. One that can have no end is returned as far as it came, not framed.
+func (c *streamConn) next() (data []byte, m raw, err error) {
+	began := false
+	for {
+		c.keepAlives()
+		if end := bytes.Index(c.buf, []byte("\r\n\r\n")); end >= 0 {
+			m = read(c.buf[:end+4], true)
+			if m.framed && end+4+m.length > maxMessage {
+				m.fault, m.framed = &fault{code: 413, reason: "Request Entity Too Large"}, false
+			}
+			if !m.framed {
+				return c.buf, m, nil
+			}
+			if size := end + 4 + m.length; len(c.buf) >= size {
+				data = bytes.Clone(c.buf[:size])
+				c.buf = c.buf[size:]
+				c.spoke = true
+				return data, m, nil
+			}
+		} else if len(c.buf) >= maxMessage {
+			m = read(c.buf, true)
+			m.fault, m.framed = &fault{code: 513, reason: "Message Too Large"}, false
+			return c.buf, m, nil
+		}
+		wait := idleWait
+		switch {
+		case len(c.buf) > 0 && began:
+			wait = 0 // the deadline stands
+		case len(c.buf) > 0:
+			began, wait = true, messageWait
+		case !c.spoke:
+			wait = firstWait
+		}
+		if wait > 0 {
+			_ = c.SetReadDeadline(clock.System.Now().Add(wait)) // the kernel's clock
+		}
+		if err := c.fill(); err != nil {
+			if len(c.buf) > 0 && errors.Is(err, io.EOF) { // it ended within a message
+				m = read(c.buf, true)
+				m.blame("Unfinished Message")
+				m.framed = false
+				return c.buf, m, nil
+			}
+			return nil, m, err
+		}
+	}
+}
+
+// fill reads on.
+func (c *streamConn) fill() error {
+	if cap(c.buf)-len(c.buf) < 2048 {
+		c.buf = append(make([]byte, 0, 2*len(c.buf)+4096), c.buf...)
+	}
+	n, err := c.Conn.Read(c.buf[len(c.buf):cap(c.buf)])
+	c.buf = c.buf[:len(c.buf)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// keepAlives drops the line ends before a message, and answers a ping (RFC 5626 section 3.5.1).
+func (c *streamConn) keepAlives() {
+	for len(c.buf) >= 2 && c.buf[0] == '\r' && c.buf[1] == '\n' {
+		if len(c.buf) >= 4 && c.buf[2] == '\r' && c.buf[3] == '\n' {
+			_ = c.SetWriteDeadline(clock.System.Now().Add(messageWait)) // the kernel's clock
+			_, _ = c.Write([]byte("\r\n"))                              // a connection that is gone shows when it is read
+			c.buf = c.buf[2:]
+		}
+		c.buf = c.buf[2:]
 	}
 }
 
 func addrOf(a net.Addr) (netip.Addr, bool) {
 	ap, err := netip.ParseAddrPort(a.String())
 	return ap.Addr().Unmap().WithZone(""), err == nil
-}
-
-// callIDOf finds the Call-ID of a raw SIP message without parsing it, "" when there is none. A header
-// folded over two lines is not found (RFC 3261 section 7.3.1 allows it, nobody sends it).
-func callIDOf(packet []byte) string {
-	for len(packet) > 0 {
-		line := packet
-		if i := bytes.IndexByte(packet, '\n'); i >= 0 {
-			line, packet = packet[:i], packet[i+1:]
-		} else {
-			packet = nil
-		}
-		line = bytes.TrimSuffix(line, []byte{'\r'})
-		if len(line) == 0 {
-			return "" // end of the headers
-		}
-		name, value, ok := bytes.Cut(line, []byte{':'})
-		if !ok {
-			continue
-		}
-		name = bytes.TrimSpace(name)
-		if bytes.EqualFold(name, []byte("call-id")) || bytes.EqualFold(name, []byte("i")) {
-			return string(bytes.TrimSpace(value))
-		}
-	}
-	return ""
 }

@@ -128,15 +128,16 @@ func TestTrunkNamesWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-func TestCallIDOf(t *testing.T) {
+func TestCallID(t *testing.T) {
 	for in, want := range map[string]string{
 		"INVITE sip:a SIP/2.0\r\nCall-ID: abc\r\n\r\n":       "abc",
 		"INVITE sip:a SIP/2.0\r\nVia: x\r\ni:  a b \r\n\r\n": "a b",
-		"INVITE sip:a SIP/2.0\r\nCALL-ID :x":                 "x",
+		"INVITE sip:a SIP/2.0\r\nCALL-ID :x\r\n":             "x",
+		"INVITE sip:a SIP/2.0\r\nCall-ID:\r\n  x\r\n\r\n":    "x",
 		"INVITE sip:a SIP/2.0\r\n\r\nCall-ID: body\r\n":      "",
 		"": "", "\r\n\r\n": "", ":": "",
 	} {
-		if got := callIDOf([]byte(in)); got != want {
+		if got := read([]byte(in), false).callID; got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

@@ -111,7 +111,7 @@ func FuzzHeaders(f *testing.F) {
 		parseRAck(s)
 		dtmfInfo("application/dtmf-relay", []byte(s))
 		dtmfInfo(s, []byte("5"))
-		callIDOf([]byte(s))
+		read([]byte(s), false)
 		if name, uri, ok := address(s); ok {
 			party(&uri)
 			if hasControl(quote(name)) {

@@ -158,7 +158,7 @@ func (l *Leg) onReinvite(req *sip.Request, tx *sip.ServerTx) {
 	l.ses.accept(l, req, res)
 	setSDP(res, sdp)
 	_ = tx.Respond(res)
-	l.await(req.CSeq().SeqNo, res, tx, !has)
+	l.await(req.CSeq().SeqNo, res, through(tx), !has)
 }
 
 // inDialogReply is a 200 with what a dialog's 2xx carries.

@@ -239,7 +239,9 @@ func (l *Leg) move(next state) {
 	if !slices.Contains(transitions[l.state], next) {
 		panic("sip: " + l.state.String() + " to " + next.String() + " is not a legal move")
 	}
+	l.e.states[l.state].Add(-1)
 	l.state = next
+	l.e.states[l.state].Add(1)
 }
 
 // end hangs up with a cause, by whatever means the state has.
@@ -293,6 +295,7 @@ func (l *Leg) finish(cause call.Cause, canceled bool) {
 	if l.state == over {
 		return
 	}
+	l.e.states[l.state].Add(-1)
 	l.state = over
 	l.mail.close()
 	for _, t := range l.timers {

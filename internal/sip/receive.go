@@ -31,6 +31,11 @@ func (e *Endpoint) mark(m sip.Message) {
 	if req.Method == sip.CANCEL {
 		req.Method = methodCancel
 	}
+	if from, via := req.From(), req.Via(); from != nil && via != nil && tagOf(from.Params) == "" {
+		if branch, _ := via.Params.Get("branch"); !strings.HasPrefix(branch, sip.RFC3261BranchMagicCookie) {
+			from.Params.Add("tag", "") // of RFC 2543: the transaction's key needs one; responses are written without
+		}
+	}
 	if to := req.To(); to != nil && tagOf(to.Params) == "" {
 		// Every response, sipgo's own 100 and 487 too, now carries the same tag (RFC 3261 section 8.2.6.2).
 		to.Params.Add("tag", newTag())
@@ -72,9 +77,19 @@ func (e *Endpoint) respond(req *sip.Request, tx *sip.ServerTx, code int, reason 
 	_ = tx.Respond(e.response(req, code, reason, headers...))
 }
 
+// dismiss responds and keeps nothing: a copy of the request gets the same answer (RFC 3261 section 8.2.7). sipgo
+// would hold on to the transaction for 32 s.
+func (e *Endpoint) dismiss(req *sip.Request, tx *sip.ServerTx, code int, reason string, headers ...sip.Header) {
+	_ = tx.Connection().WriteMsg(e.response(req, code, reason, headers...)) // the peer asks again
+	tx.Terminate()
+}
+
 func (e *Endpoint) response(req *sip.Request, code int, reason string, headers ...sip.Header) *sip.Response {
 	res := sip.NewResponseFromRequest(req, code, reason, nil)
 	res.SipVersion = "SIP/2.0"
+	if from := res.From(); from != nil && tagOf(from.Params) == "" {
+		from.Params.Remove("tag")
+	}
 	// sipgo fills received in only when rport was asked for (RFC 3261 section 18.2.1, RFC 3581 section 4).
 	if via := res.Via(); via != nil {
 		if src, err := netip.ParseAddrPort(req.Source()); err == nil && strings.Trim(via.Host, "[]") != src.Addr().String() {
@@ -100,11 +115,13 @@ func (e *Endpoint) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		tx.Terminate() // mark took it; without a response sipgo would keep the transaction for ever
 		return
 	}
+	e.transactions.Add(1)
+	if !tx.OnTerminate(func(string, error) { e.transactions.Add(-1) }) {
+		e.transactions.Add(-1)
+	}
 	if f := validate(req); f != nil {
-		e.respond(req, tx, f.code, f.reason, f.headers...)
-		if req.Method == methodCancel {
-			tx.Terminate()
-		}
+		e.drops.malformed.Add(1)
+		e.dismiss(req, tx, f.code, f.reason, f.headers...)
 		return
 	}
 	switch {
@@ -119,11 +136,11 @@ func (e *Endpoint) onRequest(req *sip.Request, tx *sip.ServerTx) {
 			tx.Terminate()
 			return
 		}
-		e.respond(req, tx, 200, "OK", capabilities()...)
+		e.dismiss(req, tx, 200, "OK", capabilities()...)
 	case req.Method == sip.BYE, req.Method == sip.INFO, req.Method == sip.UPDATE, req.Method == sip.PRACK:
-		e.respond(req, tx, 481, "Call/Transaction Does Not Exist")
+		e.dismiss(req, tx, 481, "Call/Transaction Does Not Exist")
 	default:
-		e.respond(req, tx, 405, "Method Not Allowed", sip.NewHeader("Allow", allowed))
+		e.dismiss(req, tx, 405, "Method Not Allowed", sip.NewHeader("Allow", allowed))
 	}
 }
 

@@ -61,8 +61,12 @@ type Config struct {
 	UserAgent string                      // default "offhook"
 	Resolver  *net.Resolver               // default net.DefaultResolver
 
-	MaxLegs        int           // concurrent legs, more are refused with 503; default 10,000
-	SessionExpires time.Duration // RFC 4028 interval asked for, whole seconds; default 30 min
+	MaxLegs         int           // concurrent legs, more are refused with 503; default 10,000
+	MaxRate         int           // messages a second of one source that begin something, twice that at once; default 5,000
+	MaxTransactions int           // requests of peers not done with: beyond it nothing new begins; default 20,000
+	MaxConns        int           // TCP connections opened by peers; default 2,000
+	MaxConnsSource  int           // of them by one source; default 200
+	SessionExpires  time.Duration // RFC 4028 interval asked for, whole seconds; default 30 min
 
 	Clock clock.Clock
 	Log   *slog.Logger // default slog.Default()
@@ -120,6 +124,11 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxLegs == 0 {
 		c.MaxLegs = 10_000
+	}
+	for limit, usual := range map[*int]int{&c.MaxRate: 5000, &c.MaxTransactions: 20_000, &c.MaxConns: 2000, &c.MaxConnsSource: 200} {
+		if *limit == 0 {
+			*limit = usual
+		}
 	}
 	if c.SessionExpires == 0 {
 		c.SessionExpires = 30 * time.Minute

@@ -128,9 +128,13 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 // hear takes the dialog from the INVITE that opens it (RFC 3261 section 12.1.1).
 func (l *Leg) hear(req *sip.Request) {
 	from, to := req.From(), req.To()
+	target := &from.Address // RFC 2543 asked for no Contact
+	if c := req.Contact(); c != nil {
+		target = &c.Address
+	}
 	l.d = dialog{
 		callID: string(*req.CallID()), localTag: tagOf(to.Params), remoteTag: tagOf(from.Params),
-		local: *to.Address.Clone(), remote: *from.Address.Clone(), target: *req.Contact().Address.Clone(),
+		local: *to.Address.Clone(), remote: *from.Address.Clone(), target: *target.Clone(),
 		routes: recordRoutes(req), cseq: newCSeq(), remoteCSeq: req.CSeq().SeqNo, remoteSeen: true,
 	}
 	l.d.target.Headers = nil
@@ -249,7 +253,7 @@ func (l *Leg) ring() {
 	_ = l.in.tx.Respond(res)
 	u := &unacked{interval: t1, started: l.e.cfg.Clock.Now()}
 	l.in.waiting = u
-	l.resend("prack", u, res, l.in.tx, func() {
+	l.resend("prack", u, res, through(l.in.tx), func() {
 		if l.state == incoming {
 			l.refuse(504, "Server Time-out", call.Cause{SIPCode: 504, Reason: "no PRACK", Local: true})
 		}
@@ -257,19 +261,24 @@ func (l *Leg) ring() {
 }
 
 // resend repeats a response until its timer is cancelled, and gives up after 64*T1.
-func (l *Leg) resend(name string, u *unacked, res *sip.Response, tx *sip.ServerTx, giveUp func()) {
+func (l *Leg) resend(name string, u *unacked, res *sip.Response, write func(sip.Message) error, giveUp func()) {
 	l.after(name, u.interval, func() {
 		if l.e.cfg.Clock.Now().Sub(u.started)+u.interval > timer64T1 {
 			giveUp()
 			return
 		}
-		_ = tx.Respond(res)
+		_ = write(res)
 		u.interval *= 2
 		if name != "prack" { // RFC 3262 section 3 has no ceiling, RFC 3261 section 13.3.1.4 has
 			u.interval = min(u.interval, t2)
 		}
-		l.resend(name, u, res, tx, giveUp)
+		l.resend(name, u, res, write, giveUp)
 	})
+}
+
+// through sends responses by their transaction.
+func through(tx *sip.ServerTx) func(sip.Message) error {
+	return func(m sip.Message) error { return tx.Respond(m.(*sip.Response)) }
 }
 
 // answer sends the 2xx.
@@ -297,14 +306,18 @@ func (l *Leg) answer() error {
 		setSDP(res, l.in.sdp)
 	}
 	l.ses.accept(l, l.in.req, res)
-	if err := l.in.tx.Respond(res); err != nil {
+	// Past the transaction, which sipgo's Timer L would keep for 32 s whatever becomes of the call. What it is there
+	// for, copies of the INVITE, the registry of INVITEs does as well.
+	write := l.in.tx.Connection().WriteMsg
+	l.in.tx.Terminate()
+	if err := write(res); err != nil {
 		l.finish(failureCause(err), false)
 		return err
 	}
 	l.cancelTimer("prack")
 	l.in.answered = true
 	l.move(accepted)
-	l.await(l.in.req.CSeq().SeqNo, res, l.in.tx, late)
+	l.await(l.in.req.CSeq().SeqNo, res, write, late)
 	if !late {
 		l.startMedia()
 	}
@@ -314,10 +327,10 @@ func (l *Leg) answer() error {
 
 // await sends a 2xx again until its ACK comes; without one the dialog ends after 64*T1 (RFC 3261 section
 // 13.3.1.4).
-func (l *Leg) await(cseq uint32, res *sip.Response, tx *sip.ServerTx, late bool) {
+func (l *Leg) await(cseq uint32, res *sip.Response, write func(sip.Message) error, late bool) {
 	u := &unacked{interval: t1, started: l.e.cfg.Clock.Now(), late: late}
 	l.acks[cseq] = u
-	l.resend(ackTimer(cseq), u, res, tx, func() {
+	l.resend(ackTimer(cseq), u, res, write, func() {
 		delete(l.acks, cseq)
 		cause := call.Cause{SIPCode: 408, Reason: "no ACK", Local: true}
 		if l.hangup {

@@ -33,6 +33,8 @@ func validate(req *sip.Request) *fault {
 		return bad(505, "Version Not Supported")
 	case via == nil || via.Host == "" || !strings.EqualFold(via.ProtocolName, "SIP") || via.ProtocolVersion != "2.0":
 		return bad(400, "Bad Via")
+	case badlyWritten(req) != "":
+		return bad(400, "Bad "+badlyWritten(req))
 	case from == nil || from.Address.Scheme == "":
 		return bad(400, "Bad From")
 	case to == nil || to.Address.Scheme == "":
@@ -44,8 +46,10 @@ func validate(req *sip.Request) *fault {
 	case req.Method != methodCancel && !strings.EqualFold(string(cseq.MethodName), string(req.Method)), // the parser puts the one in capitals
 		req.Method == methodCancel && cseq.MethodName != sip.CANCEL:
 		return bad(400, "CSeq Method Does Not Match")
-	case tagOf(from.Params) == "":
+	case tagOf(from.Params) == "" && !from.Params.Has("tag"): // mark gave those of RFC 2543 an empty one
 		return bad(400, "Missing From Tag")
+	case req.Method == sip.REGISTER && !isSIP(&to.Address): // RFC 3261 section 10.3
+		return bad(400, "Bad Address of Record")
 	}
 	for _, name := range single {
 		if len(req.GetHeaders(name)) > 1 {
@@ -82,7 +86,7 @@ func validate(req *sip.Request) *fault {
 		return &fault{420, "Bad Extension", []sip.Header{sip.NewHeader("Unsupported", strings.Join(unknown, ", "))}}
 	}
 	if req.Method == sip.INVITE {
-		if c := req.Contact(); c == nil || !isSIP(&c.Address) {
+		if c := req.Contact(); c == nil && tagOf(from.Params) != "" || c != nil && !isSIP(&c.Address) {
 			return bad(400, "Missing Contact")
 		}
 		if !acceptsSDP(req) {
@@ -93,6 +97,16 @@ func validate(req *sip.Request) *fault {
 		return validateBody(req)
 	}
 	return nil
+}
+
+// badlyWritten names a header that its parser refused.
+func badlyWritten(req *sip.Request) string {
+	for _, h := range req.Headers() {
+		if _, bad := h.(badHeader); bad {
+			return h.Name()
+		}
+	}
+	return ""
 }
 
 // validateBody refuses a body that cannot be an offer (RFC 3261 section 8.2.3).

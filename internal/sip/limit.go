@@ -1,0 +1,118 @@
+package sip
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/offhook/offhook/internal/clock"
+)
+
+// limiter is a token bucket for each source. Only addresses that may begin something have one.
+type limiter struct {
+	clock clock.Clock
+	rate  float64 // tokens a second
+	burst float64
+
+	mu      sync.Mutex
+	buckets map[netip.Addr]bucket
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+// maxBuckets bounds the sources that are told apart.
+const maxBuckets = 4096
+
+func newLimiter(c clock.Clock, rate int) *limiter {
+	return &limiter{clock: c, rate: float64(rate), burst: 2 * float64(rate), buckets: make(map[netip.Addr]bucket)}
+}
+
+// allow takes a token from the source's bucket.
+func (l *limiter) allow(src netip.Addr) bool {
+	key, now := sourceKey(src), l.clock.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, ok := l.buckets[key]
+	if !ok {
+		if len(l.buckets) >= maxBuckets {
+			l.evictLocked(now)
+		}
+		b = bucket{l.burst, now}
+	}
+	b.tokens = min(l.burst, b.tokens+l.rate*now.Sub(b.at).Seconds())
+	b.at = now
+	ok = b.tokens >= 1
+	if ok {
+		b.tokens--
+	}
+	l.buckets[key] = b
+	return ok
+}
+
+// evictLocked makes room: the buckets that are full again go, for they say nothing, else any one.
+func (l *limiter) evictLocked(now time.Time) {
+	var some netip.Addr
+	for key, b := range l.buckets {
+		if b.tokens+l.rate*now.Sub(b.at).Seconds() >= l.burst {
+			delete(l.buckets, key)
+		}
+		some = key
+	}
+	if len(l.buckets) >= maxBuckets {
+		delete(l.buckets, some)
+	}
+}
+
+// sourceKey is whom an address stands for: in IPv6 one host has a /64.
+func sourceKey(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		p, _ := a.Prefix(64)
+		return p.Addr()
+	}
+	return a
+}
+
+// connections counts TCP connections, in all and by source.
+type connections struct {
+	most, mostOf int
+
+	mu  sync.Mutex
+	all int
+	of  map[netip.Addr]int
+}
+
+func newConnections(most, mostOf int) *connections {
+	return &connections{most: most, mostOf: mostOf, of: make(map[netip.Addr]int)}
+}
+
+func (c *connections) open(src netip.Addr) bool {
+	key := sourceKey(src)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all >= c.most || c.of[key] >= c.mostOf {
+		return false
+	}
+	c.all++
+	c.of[key]++
+	return true
+}
+
+func (c *connections) close(src netip.Addr) {
+	key := sourceKey(src)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.of[key]--; c.of[key] <= 0 {
+		delete(c.of, key)
+	}
+}
+
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all
+}
