@@ -32,7 +32,7 @@ type Callback struct {
 	ID         string // idempotency token, stable across retries: sent as I-Twilio-Idempotency-Token
 	CallSID    string
 	AccountSID string
-	Seq        int // order among the callbacks of its call and URL: the SequenceNumber it carries
+	Seq        int // order among the callbacks of its call
 	Method     string
 	URL        string // as configured, with its fragment
 	Params     url.Values

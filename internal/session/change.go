@@ -26,7 +26,8 @@ func newEvent(c *call.Call, name string, now time.Time) call.Event {
 }
 
 // newCallbacks is the status callback of an event (initiated, ringing, answered, completed) if the
-// application asked for it; it counts the SequenceNumber up.
+// application asked for it; it counts the SequenceNumber up. Its order is that of the event, since the
+// SequenceNumber begins anew with another URL, which may be one that was there before.
 func newCallbacks(c *call.Call, event string, now time.Time, params url.Values) []call.Callback {
 	o := &c.Options
 	if o.StatusURL == "" || !slices.Contains(o.StatusEvents, event) {
@@ -49,7 +50,7 @@ func newCallbacks(c *call.Call, event string, now time.Time, params url.Values) 
 	}
 	cb := call.Callback{
 		ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
-		Seq: c.CallbackSeq, Method: o.StatusMethod, URL: o.StatusURL, Params: p, CreatedAt: now,
+		Seq: c.EventSeq, Method: o.StatusMethod, URL: o.StatusURL, Params: p, CreatedAt: now,
 	}
 	c.CallbackSeq++
 	return []call.Callback{cb}

@@ -36,6 +36,31 @@ func TestSipResponseCode(t *testing.T) {
 	}
 }
 
+// The SequenceNumber begins anew when the URL changes; what an earlier life of the URL still waits for goes
+// first all the same.
+func TestCallbackOrderOutlivesAChangeOfURL(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	c := &call.Call{SID: twilio.NewSID("CA"), Options: call.Options{
+		StatusURL: "http://a.test/", StatusEvents: []string{"initiated", "ringing", "answered", "completed"},
+	}}
+	last := -1
+	for _, step := range []struct{ event, callback, want string }{
+		{"", "initiated", "0"}, {"ringing", "ringing", "1"}, {"answered", "answered", "0"}, {"completed", "completed", "1"},
+	} {
+		if step.event == "answered" { // redirected to another application and back
+			c.CallbackSeq = 0
+		}
+		if step.event != "" {
+			c.EventSeq++
+		}
+		cb := newCallbacks(c, step.callback, now, voiceParams(c))[0]
+		if got := cb.Params.Get("SequenceNumber"); got != step.want || cb.Seq <= last {
+			t.Errorf("%s: SequenceNumber %s, order %d after %d", step.callback, got, cb.Seq, last)
+		}
+		last = cb.Seq
+	}
+}
+
 func TestSourceAddress(t *testing.T) {
 	for source, want := range map[string]string{
 		"192.0.2.7:5060": "192.0.2.7", "[2001:db8::1]:5060": "2001:db8::1", "": "",

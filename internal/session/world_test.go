@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -316,8 +317,8 @@ func (w *world) callbacks(sid string) (statuses []string) {
 	}
 	for _, cb := range list {
 		if cb.CallSID == sid {
-			if cb.Seq != len(statuses) {
-				w.t.Errorf("callback %d has sequence %d", len(statuses), cb.Seq)
+			if seq := cb.Params.Get("SequenceNumber"); seq != strconv.Itoa(len(statuses)) {
+				w.t.Errorf("callback %d has sequence %s", len(statuses), seq)
 			}
 			statuses = append(statuses, cb.Params.Get("CallStatus"))
 		}
