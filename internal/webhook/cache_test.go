@@ -324,7 +324,7 @@ func TestClipSharesOneRequest(t *testing.T) {
 	h := newHooks(t, Config{})
 	var wait sync.WaitGroup
 	for range calls {
-		f, clip := h.media.get(h.Client(token), a.URL) // in flight before anybody waits for it
+		f, clip := h.media.get(t.Context(), h.Client(token), a.URL) // in flight before anybody waits for it
 		if clip != nil {
 			t.Fatal("the clip came from nowhere")
 		}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/twiml"
 )
@@ -79,9 +80,9 @@ const (
 	kindCallback             // nothing: it is read as far as a notification shows it
 )
 
-// do makes a request with the retries that its overrides ask for. The answer may have any status. ask, if
+// attempt makes a request with the retries that its overrides ask for. The answer may have any status. ask, if
 // not nil, makes it conditional.
-func (c *Client) do(ctx context.Context, r Request, k kind, ask *validity) (*Response, *failure) {
+func (c *Client) attempt(ctx context.Context, span *telemetry.Span, r Request, k kind, ask *validity) (*Response, *failure) {
 	clk := c.h.cfg.Clock
 	start := clk.Now()
 	raw, o, bad := splitURL(r.URL)
@@ -100,7 +101,7 @@ func (c *Client) do(ctx context.Context, r Request, k kind, ask *validity) (*Res
 	defer clk.AfterFunc(o.total, func() { cancel(errTotalTimeout) }).Stop()
 	ctx = context.WithValue(ctx, connectKey{}, o.connect)
 
-	x := exchange{c: c, o: &o, kind: k, request: r, ask: ask}
+	x := exchange{c: c, o: &o, kind: k, request: r, ask: ask, span: span}
 	for try := 0; ; try++ {
 		resp, f := x.follow(ctx, target)
 		again := f != nil && o.retryFailure(f) || f == nil && o.retryStatus(resp.Status)
@@ -124,6 +125,7 @@ type exchange struct {
 	kind    kind
 	request Request
 	ask     *validity // of what the media cache has, or nil
+	span    *telemetry.Span
 }
 
 // follow makes one attempt: it goes where redirects lead, as a browser does (RFC 9110 section 15.4).

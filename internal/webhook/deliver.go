@@ -58,7 +58,7 @@ func (d *Dispatcher) deliver(ctx context.Context, it *item) {
 		d.failed(ctx, it, nil, twilio.Err(11200, "the account "+it.AccountSID+" is not known now"))
 		return
 	}
-	resp, f := d.cfg.Hooks.callback(token).do(ctx, Request{Method: it.Method, URL: it.URL, Params: it.Params, Token: it.ID}, kindCallback, nil)
+	resp, f := d.cfg.Hooks.callback(token).do(d.cfg.Hooks.cfg.Tracer.Call(ctx, it.CallSID), Request{Method: it.Method, URL: it.URL, Params: it.Params, Token: it.ID}, kindCallback, nil)
 	if ctx.Err() != nil {
 		return
 	}
@@ -83,6 +83,8 @@ func (d *Dispatcher) deliver(ctx context.Context, it *item) {
 		d.notify(it, resp, f.err)
 	}
 	o.again = false
+	d.count.delivered.Add(1)
+	d.count.lag.Observe(d.cfg.Clock.Now().Sub(it.CreatedAt).Seconds())
 	d.mark(ctx, it, func(ctx context.Context) error { return d.cfg.Outbox.Delivered(ctx, it.ID) })
 }
 
@@ -118,6 +120,7 @@ func (d *Dispatcher) failed(ctx context.Context, it *item, resp *Response, err *
 	case it.Attempts == 0: // once is enough to find out why nothing comes
 		d.notify(it, resp, err)
 	}
+	d.count.retried.Add(1)
 	o.dueAt = now.Add(max(backOff(o.attempts), retryAfter(resp, now)))
 	d.mark(ctx, it, func(ctx context.Context) error {
 		return d.cfg.Outbox.Retry(ctx, it.ID, o.attempts, o.dueAt, err.Message)
@@ -143,6 +146,7 @@ func retryAfter(resp *Response, now time.Time) time.Duration {
 func (d *Dispatcher) putOff(ctx context.Context, it *item) {
 	const why = "put off: its server is too slow or does not answer"
 	it.outcome = outcome{again: true, attempts: it.Attempts, dueAt: it.park}
+	d.count.parked.Add(1)
 	if d.cfg.Clock.Now().Sub(it.CreatedAt) >= maxAge {
 		d.notify(it, nil, twilio.Err(15002, why))
 		d.dead(ctx, it, why)
@@ -155,7 +159,8 @@ func (d *Dispatcher) putOff(ctx context.Context, it *item) {
 
 func (d *Dispatcher) dead(ctx context.Context, it *item, why string) {
 	it.outcome.again = false
-	d.cfg.Log.Warn("status callback given up", "call_sid", it.CallSID, "id", it.ID, "url", Redact(it.URL), "error", why)
+	d.count.dead.Add(1)
+	d.cfg.Log.Warn("status callback given up", "call_sid", it.CallSID, "id", it.ID, "url", Redact(it.URL), "err", why)
 	d.mark(ctx, it, func(ctx context.Context) error { return d.cfg.Outbox.Dead(ctx, it.ID, why) })
 }
 
@@ -167,7 +172,7 @@ func (d *Dispatcher) mark(ctx context.Context, it *item, write func(context.Cont
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		d.cfg.Log.Error("cannot mark a callback in the outbox; trying again in a second", "call_sid", it.CallSID, "id", it.ID, "error", err)
+		d.cfg.Log.Error("cannot mark a callback in the outbox; trying again in a second", "call_sid", it.CallSID, "id", it.ID, "err", err)
 		if clock.Sleep(ctx, d.cfg.Clock, time.Second) != nil {
 			return
 		}

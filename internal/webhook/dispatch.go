@@ -68,9 +68,10 @@ type DispatcherConfig struct {
 //
 // Run is the only goroutine that touches the state below; deliveries run in their own and report to it.
 type Dispatcher struct {
-	cfg  DispatcherConfig
-	wake chan struct{}
-	done chan *item // deliveries that ended
+	cfg   DispatcherConfig
+	count *deliveries
+	wake  chan struct{}
+	done  chan *item // deliveries that ended
 
 	held     map[string]*item // by callback ID: everything in lanes
 	lanes    map[laneKey]*lane
@@ -103,7 +104,7 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 		cfg.Trace = func(string, string) {}
 	}
 	return &Dispatcher{
-		cfg: cfg, wake: make(chan struct{}, 1), done: make(chan *item, maxInFlight),
+		cfg: cfg, count: newDeliveries(), wake: make(chan struct{}, 1), done: make(chan *item, maxInFlight),
 		held: make(map[string]*item), lanes: make(map[laneKey]*lane), hosts: make(map[string]*host),
 		sick: make(map[*host]struct{}),
 	}
@@ -147,6 +148,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 				d.done <- it // has room for all
 			})
 		}
+		d.look()
 		wait := min(d.until(now), pollInterval-since)
 		if wanted {
 			wait = min(wait, d.rest-since)
@@ -186,7 +188,7 @@ func (d *Dispatcher) load(ctx context.Context, now time.Time) {
 	d.rest = min(max(minLoadInterval, 3*took), pollInterval)
 	if err != nil {
 		if ctx.Err() == nil {
-			d.cfg.Log.Error("cannot read due callbacks; trying again in a second", "error", err)
+			d.cfg.Log.Error("cannot read due callbacks; trying again in a second", "err", err)
 		}
 		return
 	}
@@ -231,7 +233,7 @@ func (d *Dispatcher) recall(ctx context.Context, h *host, now time.Time) {
 	d.pace = min(max(minLoadInterval, 3*d.cfg.Clock.Now().Sub(now)), pollInterval)
 	if err != nil {
 		if ctx.Err() == nil {
-			d.cfg.Log.Error("cannot read the callbacks put off; trying again in a second", "error", err)
+			d.cfg.Log.Error("cannot read the callbacks put off; trying again in a second", "err", err)
 		}
 		d.pace = pollInterval
 		return

@@ -92,6 +92,7 @@ func (x *exchange) header(req *http.Request, target string, params url.Values) {
 		h.Set(twilio.SignatureHeader, twilio.Signature(x.c.token, target, params))
 		h.Set("I-Twilio-Idempotency-Token", x.request.Token)
 	}
+	x.span.Inject(h)
 	// Not sent, but it tells net/http that a request may be repeated on a new connection when the old,
 	// idle one turns out to have been dropped by the server.
 	h["X-Idempotency-Key"] = nil

@@ -24,7 +24,7 @@ const maxMediaFetches = 32
 // request. Errors are *twilio.Error: 13420 for what is not audio we can play, 11750 for a file over
 // MaxMedia, else as Fetch's.
 func (h *Hooks) Clip(ctx context.Context, c *Client, rawURL string) (*audio.Clip, error) {
-	f, clip := h.media.get(c, rawURL)
+	f, clip := h.media.get(ctx, c, rawURL)
 	if clip != nil {
 		return clip, nil
 	}
@@ -97,7 +97,7 @@ func (f *flight) wait(ctx context.Context) (*audio.Clip, error) {
 }
 
 // get returns the clip when it may be used as it is, else the flight that will have it.
-func (m *mediaCache) get(c *Client, rawURL string) (*flight, *audio.Clip) {
+func (m *mediaCache) get(ctx context.Context, c *Client, rawURL string) (*flight, *audio.Clip) {
 	key := mediaKey(c, rawURL)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -119,9 +119,10 @@ func (m *mediaCache) get(c *Client, rawURL string) (*flight, *audio.Clip) {
 		return f, nil
 	}
 	m.flights[key] = f
+	under := m.h.cfg.Tracer.Carry(m.h.ctx, ctx) // the trace of who asked first
 	go func() {
 		defer m.h.work.Done()
-		f.clip, f.err = m.fetch(c, rawURL, key, old)
+		f.clip, f.err = m.fetch(under, c, rawURL, key, old)
 		m.mu.Lock()
 		delete(m.flights, key)
 		m.mu.Unlock()
@@ -140,9 +141,9 @@ func mediaKey(c *Client, rawURL string) string {
 	return c.creds.known(origin(u)) + " " + raw
 }
 
-// fetch asks for the file, or whether old is still good. It runs under the Hooks' life, since more than
-// one call may wait for it.
-func (m *mediaCache) fetch(c *Client, rawURL, key string, old *mediaEntry) (*audio.Clip, error) {
+// fetch asks for the file, or whether old is still good. ctx is the Hooks' life, since more than one call
+// may wait for it.
+func (m *mediaCache) fetch(ctx context.Context, c *Client, rawURL, key string, old *mediaEntry) (*audio.Clip, error) {
 	if err := acquire(m.h.ctx, m.fetches); err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ func (m *mediaCache) fetch(c *Client, rawURL, key string, old *mediaEntry) (*aud
 	if old != nil {
 		ask = &old.validity
 	}
-	resp, f := c.do(m.h.ctx, Request{Method: http.MethodGet, URL: rawURL}, kindMedia, ask)
+	resp, f := c.do(ctx, Request{Method: http.MethodGet, URL: rawURL}, kindMedia, ask)
 	now := m.h.cfg.Clock.Now()
 	switch {
 	case f != nil:

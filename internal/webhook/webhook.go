@@ -21,6 +21,7 @@ import (
 	"code.dny.dev/ssrf"
 
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/telemetry"
 )
 
 // Limits of a request (call-lifecycle section 2, and Twilio's "TwiML: how it works" for media).
@@ -57,17 +58,20 @@ type Config struct {
 	Roots *x509.CertPool
 	// MediaCache bounds the decoded audio kept between calls, in bytes; default 64 MiB, which is 2.3 hours.
 	MediaCache int64
+	// Tracer makes a span of each request and names it in the request's traceparent; nil does neither.
+	Tracer *telemetry.Tracer
 }
 
 // Hooks is what the requests of all calls share: connections and the cache of audio files. It is safe
 // for concurrent use.
 type Hooks struct {
-	cfg   Config
-	sni   *http.Transport // sends the server's name in the TLS handshake, as everybody does
-	noSNI *http.Transport // for the override sni=n
-	tls   *tls.Config
-	guard *ssrf.Guardian // nil: everything may be connected to
-	media *mediaCache
+	cfg     Config
+	sni     *http.Transport // sends the server's name in the TLS handshake, as everybody does
+	noSNI   *http.Transport // for the override sni=n
+	tls     *tls.Config
+	guard   *ssrf.Guardian // nil: everything may be connected to
+	media   *mediaCache
+	metrics *metrics
 
 	// connect makes a TCP connection; tests put another network here.
 	connect func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -93,7 +97,7 @@ func New(cfg Config) *Hooks {
 	if cfg.MediaCache == 0 {
 		cfg.MediaCache = 64 << 20
 	}
-	h := &Hooks{cfg: cfg, tls: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}}
+	h := &Hooks{cfg: cfg, metrics: newMetrics(), tls: &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}}
 	h.connect = h.connectTCP
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if cfg.RefusePrivate {
