@@ -196,8 +196,8 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 			*silent = 0                      // silence, but it takes its time
 			return nextVerb, s.pause(ctx, v) // keeps an inbound call ringing for its length
 		}
-	case *twiml.Unsupported:
-		return nextVerb, s.unsupported(v)
+	case *twiml.Dial, *twiml.Refer, *twiml.Unsupported:
+		return nextVerb, unsupported(v)
 	}
 	*silent = 0
 	if err := s.do(ctx, s.answer); err != nil {
@@ -218,10 +218,10 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 }
 
 // unsupported is a verb of Twilio's that offhook does not have yet: an error, not silence.
-func (s *Session) unsupported(v *twiml.Unsupported) error {
-	what := "<" + v.Verb + ">"
-	if v.Feature != "" {
-		what += " " + v.Feature
+func unsupported(v twiml.Verb) error {
+	what := "<" + v.Name() + ">"
+	if u, ok := v.(*twiml.Unsupported); ok && u.Feature != "" {
+		what += " " + u.Feature
 	}
 	return &twilio.Error{Code: 12200, Message: fmt.Sprintf("line %d: %s is not available in this version of offhook", v.Line(), what)}
 }

@@ -50,9 +50,14 @@ func parse(body []byte, inline bool) (*Document, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	d.Warnings = p.warnings
-	slices.SortStableFunc(d.Warnings, func(a, b Warning) int { return a.Line - b.Line })
+	d.Warnings = inOrder(p.warnings)
 	return d, nil
+}
+
+// inOrder sorts warnings as the document has them.
+func inOrder(list []Warning) []Warning {
+	slices.SortStableFunc(list, func(a, b Warning) int { return a.Line - b.Line })
+	return list
 }
 
 // parser collects what goes wrong on the way through one document.
@@ -100,12 +105,16 @@ func (p *parser) verb(e *element) Verb {
 		return p.pause(e)
 	case "Gather":
 		return p.gather(e)
+	case "Dial":
+		return p.dial(e)
 	case "Redirect":
 		return p.redirect(e)
 	case "Reject":
 		return p.reject(e)
 	case "Hangup":
 		return p.hangup(e)
+	case "Refer":
+		return p.refer(e)
 	}
 	if slices.Contains(verbNames, e.name) {
 		return p.unsupported(e)

@@ -85,6 +85,13 @@ func showVerb(v Verb) string {
 		set("url", v.URL, "")
 	case *Reject:
 		set("reason", v.Reason, "rejected")
+	case *Dial:
+		showDial(b, v)
+	case *Refer:
+		set("action", v.Action, "")
+		set("method", v.Method, "POST")
+		set("uri", v.URI, "")
+		showHeaders(b, v.Headers)
 	case *Unsupported:
 		b.WriteString(" unsupported")
 		set("feature", v.Feature, "")
@@ -152,8 +159,8 @@ func TestDocumentRules(t *testing.T) {
 		"verb in lower case":       {"<Response>\n<say>Hi</say><Hangup/></Response>", "Hangup; !2:12200"},
 		"unknown verb":             {"<Response>\n\n<Sing>Hi</Sing><Hangup/></Response>", "Hangup; !3:12200"},
 		"unknown attribute":        {`<Response><Hangup now="1"/></Response>`, "Hangup; !1:12200"},
-		"verbs offhook has not yet": {`<Response><Say>a</Say><Dial>+1</Dial><Record/><Enqueue>q</Enqueue><Leave/><Refer/><Connect/><Start/><Stop/><Pay/><Prompt/><Sms/><Queue/><Echo/><Hangup/></Response>`,
-			`Say "a"; Dial unsupported; Record unsupported; Enqueue unsupported; Leave unsupported; Refer unsupported; Connect unsupported; Start unsupported; Stop unsupported; Pay unsupported; Prompt unsupported; Sms unsupported; Queue unsupported; Echo unsupported; Hangup`},
+		"verbs offhook has not yet": {`<Response><Say>a</Say><Dial><Conference>r</Conference></Dial><Record/><Enqueue>q</Enqueue><Leave/><Connect/><Start/><Stop/><Pay/><Prompt/><Sms/><Queue/><Echo/><Hangup/></Response>`,
+			`Say "a"; Dial unsupported feature=<Conference>; Record unsupported; Enqueue unsupported; Leave unsupported; Connect unsupported; Start unsupported; Stop unsupported; Pay unsupported; Prompt unsupported; Sms unsupported; Queue unsupported; Echo unsupported; Hangup`},
 		"error after warnings": {`<Response><Sing/><Play/></Response>`, "11100"},
 	} {
 		t.Run(name, func(t *testing.T) { check(t, tt.body, tt.want) })
@@ -407,6 +414,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`<?xml version="1.0"?><Response version="1"><Say voice="man" loop="2">a<break time="1s"/><p>b</p></Say></Response>`))
 	f.Add([]byte(`<Response><Gather input="dtmf" timeout="3" finishOnKey="" hints="a,b"><Say>x</Say><Play>/y</Play></Gather><Redirect/></Response>`))
 	f.Add([]byte(`<Response><Play digits="1w"/><Pause length="3"/><Reject reason="busy"/><Dial/></Response>`))
+	f.Add([]byte(`<Response><Dial timeout="700" callerId="client:a" record="true" recordingStatusCallbackEvent="absent">415-555-0100<Number sendDigits="w1" machineDetection="Enable">+14155550100</Number></Dial></Response>`))
+	f.Add([]byte(`<Response><Dial><Sip username="u" password="p">a;b@[::1]:5080;transport=tcp;region=ie1?x-a=%20&amp;User-to-User=1</Sip></Dial></Response>`))
+	f.Add([]byte(`<Response><Dial><Sip><Uri priority="2">sip:a@b</Uri><Headers><Header name="X-A" value="b"/></Headers></Sip><Client>c</Client></Dial><Refer><Sip>a@b</Sip></Refer></Response>`))
+	f.Add([]byte(`<Response><Dial><Client><Identity>c</Identity><Parameter name="a" value="b"/></Client><Queue>q</Queue></Dial></Response>`))
 	f.Add([]byte("\ufeff<!-- x --><Response><Say><![CDATA[&]]>&#65;<say-as interpret-as='telephone'>+1</say-as></Say></Response>"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if _, err := FromResponse("text/plain", body, "http://x/"); err != nil && code(err) != 11750 {
@@ -415,7 +426,7 @@ func FuzzParse(f *testing.F) {
 		d, err := Parse(body)
 		if err != nil {
 			switch code(err) {
-			case 12100, 12101, 12102, 11100, 13338:
+			case 12100, 12101, 12102, 11100, 13000, 13338:
 			default:
 				t.Fatalf("error without a known code: %v", err)
 			}
@@ -426,6 +437,11 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, v := range d.Verbs {
 			checkVerb(t, v)
+		}
+		if s, err := d.Screening(); err != nil && code(err) != 13201 {
+			t.Fatalf("error without a known code: %v", err)
+		} else if err == nil && (len(s.Verbs) > len(d.Verbs) || len(s.Warnings) > maxWarnings) {
+			t.Fatalf("%+v", s)
 		}
 	})
 }
@@ -464,6 +480,10 @@ func checkVerb(t *testing.T, v Verb) {
 				t.Fatalf("%T inside Gather", p)
 			}
 		}
+	case *Dial:
+		checkDial(t, v)
+	case *Refer:
+		checkSIP(t, v.URI, v.Headers)
 	case *Redirect, *Hangup, *Reject, *Unsupported:
 		if v.Name() == "" || v.Line() < 1 {
 			t.Fatalf("%+v", v)

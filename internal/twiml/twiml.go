@@ -23,8 +23,8 @@ type Warning struct {
 	Line    int // 1-based, 0 for the document as a whole
 }
 
-// Verb is one instruction. The set is closed: Say, Play, Pause, Gather, Redirect, Hangup, Reject and
-// Unsupported, all as pointers.
+// Verb is one instruction. The set is closed: Say, Play, Pause, Gather, Dial, Redirect, Hangup, Reject, Refer
+// and Unsupported, all as pointers.
 type Verb interface {
 	verb()
 	// Name is the element's name, such as Say.
@@ -119,8 +119,8 @@ type Reject struct {
 // The session raises an error there and takes the fallback path.
 type Unsupported struct {
 	at
-	Verb    string // Dial, Record, …
-	Feature string // what of the verb, such as input="speech"; "" is the whole verb
+	Verb    string // Record, Enqueue, …
+	Feature string // what of the verb, such as input="speech" or <Conference>; "" is the whole verb
 }
 
 func (*Say) verb()         {}
