@@ -1,5 +1,7 @@
 package call
 
+import "time"
+
 // LegEvent is what a leg tells the session that owns it: one of LegRinging, LegAnswered, LegDigit, LegEnded.
 type LegEvent interface{ legEvent() }
 
@@ -59,6 +61,7 @@ type InboundLeg struct {
 	Hairpin       bool              // one of our own calls to one of our own numbers
 	Source        string            // ip:port
 	CallID        string            // SIP Call-ID
+	Taken         time.Time         // when the INVITE was let in
 	Headers       map[string]string // X-… headers
 }
 

@@ -34,6 +34,7 @@ type Endpoint struct {
 	drops        drops
 	told         atomic.Int64 // when the log last spoke of a stranger, Unix ns
 	seed         maphash.Seed // of the tags in responses without a transaction
+	entry        entry        // which new calls come in
 
 	binds   []bind
 	closers []func() error
@@ -84,6 +85,7 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: cfg, log: cfg.Log, sources: newSources(cfg.Trunks),
 		limiter: newLimiter(cfg.Clock, cfg.MaxRate), conns: newConnections(cfg.MaxConns, cfg.MaxConnsSource), seed: maphash.MakeSeed(),
+		entry:    entry{admit: cfg.Admit, seed: maphash.MakeSeed()},
 		legs:     make(map[dialogKey]*Leg),
 		ended:    make(map[dialogKey]bool),
 		incoming: make(map[inviteKey]inviteRecord),

@@ -22,6 +22,7 @@ type raw struct {
 	request bool
 	method  string // of a request
 	callID  string
+	branch  string // of the top Via
 	head    int    // bytes up to the body; 0 while the end of the headers is missing
 	length  int    // Content-Length, -1 when there is none
 	fault   *fault // why the message cannot be passed on
@@ -48,6 +49,9 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 		return false, reply, to
 	}
 	// What belongs to a call of ours is never held back: it is bounded by the call's mailbox.
+	if !known && m.method == string(sip.ACK) && e.entry.refused(e.entry.name(m.callID, m.branch)) {
+		return false, nil, to // of our own refusal
+	}
 	if !known {
 		busy := &e.drops.rate
 		if ok := e.limiter.allow(addr); ok {
@@ -69,6 +73,9 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 	if m.fault != nil {
 		e.drops.malformed.Add(1)
 		return answer(m.fault)
+	}
+	if !known && m.method == string(sip.INVITE) && !e.entry.decide(e.entry.name(m.callID, m.branch), e.cfg.Clock.Now()) {
+		return answer(&fault{503, "Service Unavailable", []sip.Header{retryAfter()}})
 	}
 	return true, nil, to
 }
@@ -122,10 +129,15 @@ func read(data []byte, stream bool) (m raw) {
 		case "content-length":
 			m.contentLength(value)
 		case "via":
-			if v := topVia(value); !via && (v == nil || v.Host == "") {
-				m.blame("Bad Via")
+			if !via {
+				via = true
+				v := topVia(value)
+				if v == nil || v.Host == "" {
+					m.blame("Bad Via")
+				} else {
+					m.branch, _ = v.Params.Get("branch")
+				}
 			}
-			via = true
 		case "contact":
 			if bytes.IndexByte(value, '?') >= 0 && bytes.IndexByte(value, '<') < 0 { // RFC 3261 section 20.10
 				m.blame("Bad Contact")

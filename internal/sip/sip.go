@@ -57,6 +57,7 @@ type Config struct {
 
 	Media     Media
 	Trunks    func() []call.Trunk         // a snapshot; called per datagram of an unknown source, so it must be cheap
+	Admit     func() bool                 // whether there is room for one more call; called per new INVITE from outside. Default: always
 	OnInvite  func(*Leg, call.InboundLeg) // an accepted incoming call; the callee owns the leg. nil refuses all
 	UserAgent string                      // default "offhook"
 	Resolver  *net.Resolver               // default net.DefaultResolver
@@ -132,6 +133,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.SessionExpires == 0 {
 		c.SessionExpires = 30 * time.Minute
+	}
+	if c.Admit == nil {
+		c.Admit = func() bool { return true }
 	}
 	if c.Trunks == nil {
 		c.Trunks = func() []call.Trunk { return nil }

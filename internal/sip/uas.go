@@ -77,7 +77,9 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 			l.Reject(500, "Server Internal Error")
 		}
 	}()
-	e.cfg.OnInvite(l, e.describe(req, trunk, hairpin, src))
+	info := e.describe(req, trunk, hairpin, src)
+	info.Taken = e.entry.taken(e.entry.name(key.callID, branch))
+	e.cfg.OnInvite(l, info)
 }
 
 // open makes and starts the leg of an INVITE, or refuses the INVITE and returns nil.
