@@ -30,6 +30,7 @@ type job struct {
 	rows []rowOf              // inserts at the end of the batch
 
 	since time.Time // when it joined its lane
+	api   bool      // that of the API
 	err   error
 	done  chan struct{}
 	state atomic.Int32 // jobWaiting, then either of the others
@@ -57,9 +58,10 @@ type writer struct {
 	gone     chan struct{} // closed when the goroutine has ended
 	failing  bool          // the last batch failed: one log line at each change
 
-	clock  clock.Clock
-	oldest atomic.Int64 // when the oldest write of the running batch joined its lane, as UnixNano; 0 while idle
-	inHand atomic.Int32 // writes in the running batch
+	clock   clock.Clock
+	oldest  atomic.Int64 // when the oldest write of the running batch joined its lane, as UnixNano; 0 while idle
+	inHand  atomic.Int32 // writes in the running batch
+	metrics *metrics
 
 	committed func() // called after each commit
 }
@@ -72,7 +74,7 @@ func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence, committed func
 		return make(chan *job, n)
 	}
 	w := &writer{
-		db: db, d: d, log: cfg.Log, seq: seq, clock: cfg.Clock,
+		db: db, d: d, log: cfg.Log, seq: seq, clock: cfg.Clock, metrics: newMetrics(),
 		liveLane: lane(cfg.LiveLane, defaultLiveLane), apiLane: lane(cfg.APILane, defaultAPILane),
 		quit: make(chan struct{}), gone: make(chan struct{}), committed: committed,
 	}
@@ -106,7 +108,7 @@ func (w *writer) live(ctx context.Context, j *job) error {
 
 // api writes behind live calls; a full lane refuses at once.
 func (w *writer) api(ctx context.Context, j *job) error {
-	j.done, j.since = make(chan struct{}), w.clock.Now()
+	j.done, j.since, j.api = make(chan struct{}), w.clock.Now(), true
 	select {
 	case <-w.quit:
 		return errClosed()
@@ -200,6 +202,7 @@ func (w *writer) batch(jobs []*job) {
 	w.oldest.Store(oldest.UnixNano())
 	w.inHand.Store(int32(len(jobs)))
 	w.commit(jobs)
+	w.metrics.committed(jobs, w.clock.Now())
 	w.inHand.Store(0)
 	w.oldest.Store(0)
 }
@@ -305,6 +308,7 @@ func (w *writer) report(err error) {
 		return
 	}
 	w.failing = failing
+	w.metrics.stopped.Store(failing)
 	if failing {
 		w.log.Error("the database cannot be written: new calls are refused until it can", "err", err)
 	} else {
