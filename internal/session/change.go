@@ -11,18 +11,21 @@ import (
 	"github.com/offhook/offhook/internal/twilio"
 )
 
-// newEvent counts c's event sequence up and makes the event of what c is now.
-func newEvent(c *call.Call, name string, now time.Time) call.Event {
+// newEvents makes the events of those names of what c is now, and counts its event sequence up.
+func newEvents(c *call.Call, now time.Time, names ...string) []call.Event {
 	data, err := json.Marshal(c.Resource())
 	if err != nil { // metadata was decoded from JSON, so it encodes
 		panic("session: call resource: " + err.Error())
 	}
-	e := call.Event{
-		ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
-		Seq: c.EventSeq, Name: name, Time: now, Data: data,
+	events := make([]call.Event, len(names))
+	for i, name := range names {
+		events[i] = call.Event{
+			ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
+			Seq: c.EventSeq, Name: name, Time: now, Data: data,
+		}
+		c.EventSeq++
 	}
-	c.EventSeq++
-	return e
+	return events
 }
 
 // newCallbacks is the status callback of an event (initiated, ringing, answered, completed) if the

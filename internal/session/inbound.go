@@ -34,6 +34,11 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 		return
 	}
 	now := m.Clock.Now()
+	taken := in.Taken
+	if taken.IsZero() {
+		taken = now
+	}
+	defer func() { m.Admission.Opened(m.Clock.Now().Sub(taken)) }()
 	c := &call.Call{
 		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: number.AccountSID,
 		To: in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,
@@ -54,7 +59,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	if in.Trunk != nil {
 		c.TrunkSID = in.Trunk.SID
 	}
-	ch := call.Change{Events: []call.Event{newEvent(c, "created", now), newEvent(c, "ringing", now)}}
+	ch := call.Change{Events: newEvents(c, now, "created", "ringing")}
 	if err := m.Store.AddCall(ctx, c, ch); err != nil {
 		m.Log.Error("inbound call not stored", "from", in.From, "to", in.To, "err", err)
 		refuse(503, "Service Unavailable")
@@ -63,6 +68,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	m.publish(ch)
 	s := m.newSession(c)
 	s.attach(leg)
+	s.ready = true
 	if !m.adopt(s, func(ctx context.Context) { _ = s.live(ctx, func() error { s.receive(ctx); return nil }) }) {
 		refuse(503, "Service Unavailable")
 		_ = m.settleNow(c)

@@ -35,8 +35,10 @@ type Config struct {
 	OwnedFromOnly bool
 	// Tracer makes the spans of calls; nil makes none.
 	Tracer *telemetry.Tracer
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// Admission says whether there is room for one more call; nil has room for all.
+	Admission Admission
+	Clock     clock.Clock
+	Log       *slog.Logger
 }
 
 // Limits of one dialling queue.
@@ -69,6 +71,9 @@ var errShutdown = errors.New("offhook is shutting down")
 
 // NewManager makes a manager; Start it before it takes calls.
 func NewManager(cfg Config) *Manager {
+	if cfg.Admission == nil {
+		cfg.Admission = allCalls{}
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	early, leave := context.WithCancel(ctx)
 	return &Manager{
@@ -167,7 +172,7 @@ func (m *Manager) settle(ctx context.Context, c *call.Call) error {
 	c.EndedAt, c.DateUpdated = now, now
 	c.Cause = call.Cause{Reason: "offhook was restarted", Local: true, SIPCode: c.Cause.SIPCode}
 	ch := call.Change{
-		Events:    []call.Event{newEvent(c, event, now)},
+		Events:    newEvents(c, now, event),
 		Callbacks: newCallbacks(c, "completed", now, voiceParams(c)),
 	}
 	err := m.Store.SaveCall(ctx, c, from, ch)
@@ -228,7 +233,11 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
+	if !m.Admission.Admit() {
+		return nil, twilio.Errf(20503, "Service unavailable: too many calls are being set up, try again")
+	}
 	now := m.Clock.Now()
+	defer func() { m.Admission.Opened(m.Clock.Now().Sub(now)) }()
 	c := &call.Call{
 		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: accountSID,
 		To: p.To, From: p.From, Direction: call.OutboundAPI, Status: call.Queued,
@@ -239,7 +248,7 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		return nil, err
 	}
 	c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.To)
-	ch := call.Change{Events: []call.Event{newEvent(c, "created", now), newEvent(c, "queued", now)}}
+	ch := call.Change{Events: newEvents(c, now, "created", "queued")}
 	for _, w := range p.Warnings {
 		ch.Notifications = append(ch.Notifications, notification(c, w, now))
 	}
@@ -318,7 +327,7 @@ func (m *Manager) cancelQueued(ctx context.Context, c *call.Call) error {
 	}
 	c.EndedAt, c.DateUpdated, c.QueueTime = now, now, now.Sub(c.DateCreated)
 	c.Cause = call.Cause{Reason: "canceled while queued", Local: true}
-	ch := call.Change{Events: []call.Event{newEvent(c, "canceled", now)}}
+	ch := call.Change{Events: newEvents(c, now, "canceled")}
 	if err := m.Store.CancelQueued(ctx, c, ch); err != nil {
 		return err
 	}
@@ -342,10 +351,29 @@ func (m *Manager) Delete(ctx context.Context, accountSID, sid string) error {
 	return err
 }
 
+// session is the session that a call's changes go to. While its leg is being made there is none: the call still
+// counts as queued, and can be canceled, however long a name takes to be looked up.
 func (m *Manager) session(sid string) *Session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.live[sid]
+	if s := m.live[sid]; s != nil && s.ready {
+		return s
+	}
+	return nil
+}
+
+// ready makes s the one that its call's changes go to.
+func (m *Manager) ready(s *Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.ready = true
+}
+
+// runs reports whether a session has that call, ready or not.
+func (m *Manager) runs(sid string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.live[sid] != nil
 }
 
 // adopt makes s live and runs it; false when the call is live already or new calls are refused.
@@ -385,14 +413,4 @@ func (m *Manager) publish(ch call.Change) {
 
 func (m *Manager) trace(sid string, format string, args ...any) {
 	m.Publisher.Trace(sid, bus.Trace{Time: m.Clock.Now(), Text: fmt.Sprintf(format, args...)})
-}
-
-// notify stores a notification; a store that cannot take it costs the notification, not the call.
-func (m *Manager) notify(n call.Notification) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := m.Store.AddNotification(ctx, n); err != nil {
-		m.Log.Error("notification lost", "call_sid", n.CallSID, "code", n.Code, "err", err)
-	}
-	m.trace(n.CallSID, "%d %s", n.Code, n.Message)
 }

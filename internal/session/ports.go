@@ -79,10 +79,26 @@ type Store interface {
 	Live(ctx context.Context) ([]*call.Call, error)
 	// JustEnded lists the calls that ended within d before the newest end, newest first.
 	JustEnded(ctx context.Context, d time.Duration, limit int) ([]*call.Call, error)
-	AddNotification(ctx context.Context, n call.Notification) error
 	NumberByPhone(ctx context.Context, phone string) (*call.Number, error)
 	Account(ctx context.Context, sid string) (*call.Account, error)
 }
+
+// Admission decides by the load of the machine. Its methods are safe for concurrent use.
+type Admission interface {
+	// Admit reports whether a call that is asked for now may be taken; otherwise it is refused.
+	Admit() bool
+	// Room is Admit for a call that was accepted and can wait.
+	Room() bool
+	// Opened says how long the server took to set up a call that it had admitted, stored or not.
+	Opened(took time.Duration)
+}
+
+// allCalls admits all.
+type allCalls struct{}
+
+func (allCalls) Admit() bool          { return true }
+func (allCalls) Room() bool           { return true }
+func (allCalls) Opened(time.Duration) {}
 
 // Synthesizer speaks.
 type Synthesizer interface {

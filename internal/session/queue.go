@@ -10,6 +10,9 @@ import (
 	"github.com/offhook/offhook/internal/call"
 )
 
+// roomRetry is how long a queue waits before it asks again whether there is room for its next call.
+const roomRetry = 50 * time.Millisecond
+
 // laneBuffer is how many waiting calls a dialling queue keeps in memory; the store has the rest.
 const laneBuffer = 1000
 
@@ -154,6 +157,11 @@ func (l *lane) run() {
 			}
 			next = now.Add(time.Duration(float64(time.Second) / limits.CPS))
 		}
+		for !l.m.Admission.Room() { // it was accepted, so it waits
+			if !l.sleep(roomRetry) {
+				return
+			}
+		}
 		l.mu.Lock()
 		l.active++
 		l.mu.Unlock()
@@ -222,7 +230,7 @@ func (l *lane) refill() {
 	seen := map[string]bool{}
 	calls = slices.DeleteFunc(calls, func(c *call.Call) bool {
 		seen[c.SID] = true
-		return l.m.session(c.SID) != nil // being dialled
+		return l.m.runs(c.SID) // being dialled
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,12 @@ const (
 	// lastWords is how long a shutdown waits for a phone to answer its BYE: one that is gone would hold it
 	// up for half a minute.
 	lastWords = 2 * time.Second
-	// saveTimeout bounds one write of a live call's state.
+	// saveTimeout bounds a write that must be done before the call goes on, such as that of its answer.
 	saveTimeout = 5 * time.Second
+	// laterTimeout bounds a write that is tried again while the call goes on: its loop has other things to do.
+	laterTimeout = 2 * time.Second
+	// maxNotes bounds the notifications of a call that wait to be stored.
+	maxNotes = 100
 	// storeRetry is how long a store that refused a write is left alone.
 	storeRetry = time.Second
 )
@@ -39,10 +44,15 @@ type Session struct {
 	verbs  *verbs          // the running document; nil before the first
 	invite *telemetry.Span // the INVITE without a final response; nil when nobody traces
 	over   bool            // the call has its final status
+	ready  bool            // changes of the call come here; under the manager's lock
 
 	stored  call.Status // the status that the store has
 	unsaved call.Change // what the store has not taken yet, in order
 	retry   clock.Timer // of a write that the store refused
+
+	notesMu sync.Mutex
+	notes   []call.Notification // for the next write
+	noted   chan struct{}       // there are some; capacity 1
 
 	sentDigits bool      // SendDigits has left; the verbs' own
 	lastHeard  time.Time // when audio last came to its end; the verbs' own
@@ -66,7 +76,7 @@ func (m *Manager) newSession(c *call.Call) *Session {
 	s := &Session{
 		m: m, sid: c.SID, call: c, stored: c.Status,
 		log:   m.Log.With("call_sid", c.SID),
-		inbox: make(chan command), done: make(chan struct{}),
+		inbox: make(chan command), done: make(chan struct{}), noted: make(chan struct{}, 1),
 		ringing: m.Clock.NewTimer(time.Hour), limit: m.Clock.NewTimer(time.Hour), retry: m.Clock.NewTimer(time.Hour),
 	}
 	s.ringing.Stop()
@@ -113,8 +123,9 @@ func (s *Session) dial(ctx context.Context) error {
 	now := s.m.Clock.Now()
 	s.call.QueueTime = now.Sub(s.call.DateCreated)
 	leg, err := s.newLeg()
+	s.m.ready(s)
 	if err != nil {
-		s.m.notify(notification(s.call, asTwilio(err), now))
+		s.notify(asTwilio(err), nil)
 		s.call.DialedAt = now
 		cause := call.Cause{Reason: err.Error(), Code: asTwilio(err).Code, Local: true}
 		var le *call.LegError
@@ -126,7 +137,7 @@ func (s *Session) dial(ctx context.Context) error {
 	}
 	s.attach(leg)
 	s.call.DialedAt, s.call.Dialog = now, leg.Dialog()
-	if err := s.save("", "initiated"); err != nil {
+	if err := s.save("", "initiated", saveTimeout); err != nil {
 		return err // the leg sent nothing
 	}
 	s.trace("INVITE %s", leg.Dialog().Target)
@@ -187,6 +198,8 @@ func (s *Session) run(ctx context.Context) {
 			s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "time limit", Local: true})
 		case <-s.retry.C():
 			s.flush()
+		case <-s.noted:
+			s.flush()
 		case <-ctx.Done():
 			s.trace("offhook is shutting down")
 			s.giveUp(context.Cause(ctx).Error())
@@ -220,11 +233,14 @@ func (s *Session) giveUp(reason string) {
 	if s.over {
 		return
 	}
-	status := call.Failed
-	if s.call.Status == call.InProgress {
+	status, cause := call.Failed, call.Cause{Reason: reason, Local: true}
+	switch {
+	case s.call.Status == call.InProgress:
 		status = call.Completed
+	case s.call.Direction == call.Inbound:
+		cause.SIPCode = 503 // the caller may try another of his routes
 	}
-	s.hangup(status, call.Cause{Reason: reason, Local: true})
+	s.hangup(status, cause)
 }
 
 func (s *Session) onLeg(e call.LegEvent) {
@@ -332,7 +348,7 @@ func (s *Session) answer() error {
 	}
 	before, unsaved := *s.call, s.unsaved
 	s.call.AnsweredAt, s.call.Status = s.m.Clock.Now(), call.InProgress
-	if err := s.save("answered", "answered"); err != nil {
+	if err := s.save("answered", "answered", saveTimeout); err != nil {
 		*s.call, s.unsaved = before, unsaved
 		s.finish(call.Failed, call.Cause{SIPCode: 503, Reason: "Service Unavailable", Local: true})
 		return err
@@ -374,7 +390,7 @@ func (s *Session) update(p call.UpdateParams) error {
 	if c.Options.StatusURL != options.StatusURL {
 		c.CallbackSeq = 0 // it counts the events of one URL
 	}
-	if err := s.save("", ""); err != nil {
+	if err := s.save("", "", saveTimeout); err != nil {
 		c.Options, c.CallbackSeq = options, seq // what runs goes on
 		s.storeFailed(err)
 		return err
@@ -402,7 +418,7 @@ func (s *Session) move(to call.Status, event, callback string) {
 		s.log.Error("status ignored", "err", err)
 		return
 	}
-	if err := s.save(event, callback); err != nil {
+	if err := s.save(event, callback, laterTimeout); err != nil {
 		s.storeFailed(err)
 	}
 }
@@ -431,7 +447,7 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 	s.inviteEvent(sipResponse(s.call))
 	s.m.metrics.over(s.call)
 	spanEnded(s.m.Tracer, s.call)
-	err := s.save(string(status), "completed")
+	err := s.save(string(status), "completed", laterTimeout)
 	switch {
 	case s.leg == nil:
 	case s.call.Direction == call.Inbound && from == call.Ringing && cause.SIPCode >= 300:
@@ -482,27 +498,32 @@ func (s *Session) drainLeg() {
 }
 
 // save writes the call, the event and the status callback of that name ("" for none) in one transaction,
-// together with what an earlier save could not write.
-func (s *Session) save(event, callback string) error {
+// together with what an earlier save could not write. It takes no longer than timeout.
+func (s *Session) save(event, callback string, timeout time.Duration) error {
 	now := s.m.Clock.Now()
 	c := s.call
 	c.DateUpdated = now
-	if event != "" {
-		s.unsaved.Events = append(s.unsaved.Events, newEvent(c, event, now))
-	}
-	if event == "answered" { // media is connected and the first instruction is next
-		s.unsaved.Events = append(s.unsaved.Events, newEvent(c, "in-progress", now))
+	switch event {
+	case "":
+	case "answered": // media is connected and the first instruction is next
+		s.unsaved.Events = append(s.unsaved.Events, newEvents(c, now, event, "in-progress")...)
+	default:
+		s.unsaved.Events = append(s.unsaved.Events, newEvents(c, now, event)...)
 	}
 	if callback != "" {
 		s.unsaved.Callbacks = append(s.unsaved.Callbacks, newCallbacks(c, callback, now, voiceParams(c))...)
 	}
 	s.snapshot.Store(c.Clone())
-	return s.write()
+	return s.write(timeout)
 }
 
 // write stores the call as it is with what is unsaved.
-func (s *Session) write() error {
-	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+func (s *Session) write(timeout time.Duration) error {
+	s.notesMu.Lock()
+	s.unsaved.Notifications = append(s.unsaved.Notifications, s.notes...)
+	s.notes = nil
+	s.notesMu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := s.m.Store.SaveCall(ctx, s.call, s.stored, s.unsaved); err != nil {
 		return fmt.Errorf("session: save %s: %w", s.sid, err)
@@ -513,25 +534,41 @@ func (s *Session) write() error {
 	return nil
 }
 
-// flush tries again what the store refused, unless a later save has written it.
+// flush stores what the store refused and what the verbs noted, unless a later save has done it.
 func (s *Session) flush() {
-	if len(s.unsaved.Events)+len(s.unsaved.Callbacks) == 0 && s.stored == s.call.Status {
+	s.notesMu.Lock()
+	noted := len(s.notes) > 0
+	s.notesMu.Unlock()
+	u := &s.unsaved
+	if !noted && len(u.Events)+len(u.Callbacks)+len(u.Notifications) == 0 && s.stored == s.call.Status {
 		return
 	}
-	if err := s.write(); err != nil {
+	if err := s.write(laterTimeout); err != nil {
 		s.storeFailed(err)
 	}
 }
 
 func (s *Session) trace(format string, args ...any) { s.m.trace(s.sid, format, args...) }
 
-// notify tells the customer of an error or warning of this call.
+// notify tells the customer of an error or warning of this call. The loop stores it, or the call's next save;
+// whoever calls does not wait for the store.
 func (s *Session) notify(e *twilio.Error, fill func(*call.Notification)) {
 	n := notification(s.snapshot.Load(), e, s.m.Clock.Now())
 	if fill != nil {
 		fill(&n)
 	}
-	s.m.notify(n)
+	s.trace("%d %s", n.Code, n.Message)
+	s.notesMu.Lock()
+	defer s.notesMu.Unlock()
+	if len(s.notes) >= maxNotes {
+		s.log.Error("notification lost: too many wait for the store", "code", n.Code)
+		return
+	}
+	s.notes = append(s.notes, n)
+	select {
+	case s.noted <- struct{}{}:
+	default:
+	}
 }
 
 // asTwilio finds the catalogue's error in err, else calls it an internal one.
