@@ -19,12 +19,21 @@ type writeConn struct {
 	stmts map[string]*sql.Stmt // by the text before rebinding
 }
 
-func openWriteConn(ctx context.Context, db *sql.DB, d *dialect) (*writeConn, error) {
+// openWriteConn takes the lock of that key, 0 for none, when it is free: the server gives it back when it
+// has done with the connection before. Whatever that one was committing is decided then.
+func openWriteConn(ctx context.Context, db *sql.DB, d *dialect, lock int64) (*writeConn, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &writeConn{conn: conn, d: d, stmts: make(map[string]*sql.Stmt)}, nil
+	c := &writeConn{conn: conn, d: d, stmts: make(map[string]*sql.Stmt)}
+	if lock != 0 {
+		if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", lock); err != nil {
+			c.close()
+			return nil, fmt.Errorf("take the lock that keeps other servers off: %w", err)
+		}
+	}
+	return c, nil
 }
 
 // close ends the connection for good instead of giving it back to the pool: an error may have left it
@@ -51,7 +60,9 @@ type batch struct {
 	ctx  context.Context
 	conn *writeConn
 	seq  *sequence
-	rows [len(tables)][][]any // inserts to do at the end, by table
+	// repeated are the calls whose last write may have been committed without anybody knowing.
+	repeated map[string]bool
+	rows     [len(tables)][][]any // inserts to do at the end, by table
 }
 
 // exec runs a statement and returns the number of rows it touched.
@@ -194,6 +205,23 @@ func chunks(t *table, rows [][]any) func(yield func(string, []any) bool) {
 type rowOf struct {
 	table  int
 	values []any
+}
+
+// stored reports whether the row is in its table.
+func (b *batch) stored(r rowOf) (found bool, err error) {
+	args := r.values[:1]
+	if r.table == eventRows {
+		args = r.values[:3]
+	}
+	err = b.scan(func(string) { found = true }, rowStored[r.table], slices.Clone(args)...)
+	return found, err
+}
+
+// rowStored finds a row of each table by its first columns.
+var rowStored = [...]string{
+	eventRows:        "SELECT id FROM events WHERE call_sid = ? AND seq = ? AND id = ?",
+	callbackRows:     "SELECT id FROM outbox WHERE id = ?",
+	notificationRows: "SELECT sid FROM notifications WHERE sid = ?",
 }
 
 // Tables that jobs add rows to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +24,10 @@ const (
 )
 
 var (
-	callTable = newTable("calls", callColumns, " ON CONFLICT DO NOTHING RETURNING sid")
-	callSave  = "UPDATE calls SET " + strings.ReplaceAll(callLive, ",", " = ?,") + " = ? WHERE sid = ? AND status = ? AND epoch = ?"
+	callTable   = newTable("calls", callColumns, " ON CONFLICT DO NOTHING RETURNING sid")
+	callSet     = "UPDATE calls SET " + strings.ReplaceAll(callLive, ",", " = ?,") + " = ? WHERE sid = ? AND "
+	callSave    = callSet + "status = ? AND epoch = ?"
+	callSaveOwn = callSet + "epoch = ?"
 )
 
 // insertCall is a row of calls to insert, made by the caller's goroutine.
@@ -113,6 +116,7 @@ func (s *Store) AddCall(ctx context.Context, c *call.Call, ch call.Change) error
 	if err != nil {
 		return err
 	}
+	j.brings = true
 	if err := s.w.live(ctx, j); err != nil {
 		return err
 	}
@@ -129,7 +133,25 @@ func newCallJob(c *call.Call, ch call.Change) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &job{call: &insertCall{c.SID, append(fixed, live...)}, rows: changeRows(ch)}, nil
+	sid, status, epoch := c.SID, string(c.Status), c.Epoch
+	return &job{
+		call: &insertCall{sid, append(fixed, live...)}, rows: changeRows(ch),
+		undo: func(b *batch) error {
+			n, err := b.exec("DELETE FROM calls WHERE sid = ? AND status = ? AND epoch = ?", sid, status, epoch)
+			if err != nil || n == 0 {
+				return err
+			}
+			for _, query := range [...]string{
+				"DELETE FROM events WHERE call_sid = ?", "DELETE FROM outbox WHERE call_sid = ?",
+				"DELETE FROM notifications WHERE call_sid = ?",
+			} {
+				if _, err := b.exec(query, sid); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}, nil
 }
 
 // SaveCall writes the live state of c and its change when the stored call still has status from and
@@ -164,10 +186,81 @@ func (s *Store) save(ctx context.Context, c *call.Call, from call.Status, owner 
 	}
 	args := append(values, c.SID, string(from), c.Epoch)
 	refusal := fmt.Errorf("store: call %s: %w: no longer %s under epoch %d", c.SID, call.ErrConflict, from, c.Epoch)
-	return s.w.live(ctx, &job{
-		run:  func(b *batch) error { return b.guarded(refusal, callSave, args...) },
-		rows: changeRows(ch),
-	})
+	rows := changeRows(ch)
+	j := &job{rows: rows}
+	if epoch != 0 && c.Epoch == 0 && c.Status == from { // a claim: its caller reads the queue again
+		j.undo = unclaim(c, from, epoch, ch)
+	} else {
+		j.repeated = c.SID
+	}
+	j.run = func(b *batch) error {
+		n, err := b.exec(callSave, args...)
+		if err != nil || n > 0 {
+			return err
+		}
+		if b.repeated[c.SID] && epoch != 0 {
+			j.rows, err = again(b, args, epoch, rows, refusal)
+			return err
+		}
+		return refusal
+	}
+	return s.w.live(ctx, j)
+}
+
+// unclaim puts a call back into its queue.
+func unclaim(c *call.Call, from call.Status, epoch int64, ch call.Change) func(b *batch) error {
+	sid, status, events, callbacks := c.SID, string(from), ch.Events, ch.Callbacks
+	return func(b *batch) error {
+		n, err := b.exec("UPDATE calls SET owner = '', epoch = 0, dialed_at = 0, start_time = 0, queue_time = 0, dialog = '', "+
+			"event_seq = event_seq - ?, callback_seq = callback_seq - ? WHERE sid = ? AND status = ? AND epoch = ?",
+			int64(len(events)), int64(len(callbacks)), sid, status, epoch)
+		if err != nil || n == 0 {
+			return err
+		}
+		for _, e := range events {
+			if _, err := b.exec("DELETE FROM events WHERE call_sid = ? AND seq = ?", sid, e.Seq); err != nil {
+				return err
+			}
+		}
+		for _, cb := range callbacks {
+			if _, err := b.exec("DELETE FROM outbox WHERE id = ?", cb.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// again is a save of a call of ours whose last one, not acknowledged, was committed after all: the call is
+// written once more, and of the rows those that are missing, which it returns. Nobody else writes the call
+// under this epoch.
+func again(b *batch, args []any, epoch int64, rows []rowOf, refusal error) (missing []rowOf, err error) {
+	live := args[:len(args)-3]
+	sid := args[len(args)-3]
+	if err := b.guarded(refusal, callSaveOwn, append(slices.Clone(live), sid, epoch)...); err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		stored, err := b.stored(r)
+		if err != nil {
+			return nil, err
+		}
+		if stored {
+			continue
+		}
+		missing = append(missing, r)
+		// An answer that was not acknowledged was not given: the end has the place of its event.
+		switch r.table {
+		case eventRows:
+			_, err = b.exec("DELETE FROM events WHERE call_sid = ? AND seq >= ?", sid, r.values[1])
+		case callbackRows:
+			_, err = b.exec("DELETE FROM outbox WHERE call_sid = ? AND seq >= ? AND url = ? AND state = 'pending'", sid, r.values[3], r.values[5])
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
 }
 
 // Annotate writes what customers note beside a call, whoever owns it and whether it is live or not.
@@ -232,6 +325,14 @@ const (
 // Queued lists the calls that wait for a dialling slot and belong to nobody, first in first out; with
 // an empty key those of all queues.
 func (s *Store) Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error) {
+	// A claim that was not acknowledged may be stored and about to be taken back: without it the list is
+	// not whole.
+	if s.w.undoing.Load() {
+		return nil, fmt.Errorf("store: %w: claims of calls are being taken back", call.ErrUnavailable)
+	}
+	if err := s.w.trouble(stuck); err != nil {
+		return nil, err
+	}
 	if queueKey == "" {
 		return s.calls(ctx, callSelect+queuedCalls+" ORDER BY seq LIMIT ?", limit)
 	}

@@ -28,6 +28,7 @@ type dialect struct {
 	begin   string
 	numeric bool          // placeholders are $1 $2 …
 	timeout time.Duration // of one batch; 0 none
+	reading time.Duration // how long one query may take; 0 for ever
 	readers int           // connections of the pool for reading
 	// jobFault reports whether an error is of the statement's own making (a constraint, a value the
 	// database refuses) and not the database's state. unique: a row that exists already.
@@ -72,7 +73,8 @@ var postgres = &dialect{
 	},
 	begin:   "BEGIN",
 	numeric: true,
-	timeout: 10 * time.Second,
+	timeout: patience,
+	reading: 3 * time.Second,
 	readers: 16,
 	jobFault: func(err error) bool {
 		switch c := postgresCode(err); {

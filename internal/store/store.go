@@ -55,8 +55,6 @@ type Store struct {
 	checkpoint *checkpointer
 	phones     *phoneBook
 
-	alone *sql.Conn // PostgreSQL only: holds the lock of Alone
-
 	reader *sql.DB
 	mu     sync.Mutex
 	stmts  map[string]*sql.Stmt // of reader, by the text before rebinding; static texts only, so bounded
@@ -140,6 +138,13 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("store: migrations: %w", err)
 	}
+	sources := p.ListSources()
+	ours := sources[len(sources)-1].Version
+	var theirs int64 // an empty database has no such table
+	if err := db.QueryRowContext(ctx, "SELECT MAX(version_id) FROM goose_db_version").Scan(&theirs); err == nil && theirs > ours {
+		return fmt.Errorf("store: the database was written by a newer offhook (its schema is version %d, this one knows %d): "+
+			"start that one, or put back the copy that you made of the database before the update", theirs, ours)
+	}
 	done, err := p.Up(ctx)
 	if err != nil {
 		return fmt.Errorf("store: bring the schema up to date: %w", err)
@@ -157,9 +162,6 @@ func (s *Store) Close() error {
 		if s.checkpoint != nil {
 			s.checkpoint.close()
 		}
-		if s.alone != nil {
-			_ = s.alone.Close() // the lock goes with the connection, which closes with its pool
-		}
 		s.closeErr = errors.Join(s.reader.Close(), s.w.db.Close()) // the last one tidies SQLite's log away
 		unlock(s.lock)
 	})
@@ -169,15 +171,16 @@ func (s *Store) Close() error {
 // Epoch is this opening's number: it marks the calls this process runs. No two openings share one.
 func (s *Store) Epoch() int64 { return s.epoch }
 
-// Ping reports whether the store can be written now, by a write of its own. Give it a deadline.
+// Ping reports whether the store can be written now: by a write of its own, unless there just was one.
+// It may take as long as ctx; no write of anybody else waits for it.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.w.live(ctx, &job{run: func(b *batch) error {
-		n, err := b.exec("UPDATE counter SET value = value + 1 WHERE name = 'ping'")
-		if err == nil && n == 0 {
-			err = errors.New("table counter is empty")
-		}
-		return err
-	}})
+	if age := s.w.age(); age > slow {
+		return s.w.trouble(slow)
+	}
+	if s.w.failure.Load() == nil && s.cfg.Clock.Now().UnixNano()-s.w.good.Load() < int64(fresh) {
+		return nil
+	}
+	return s.w.live(ctx, &job{probes: true, run: func(b *batch) error { return fill(b, "") }})
 }
 
 // Backlog is how many writes wait or are being written, and how long the oldest of those being written has
@@ -187,20 +190,29 @@ func (s *Store) Backlog() (n int, oldest time.Duration) { return s.w.backlog() }
 // stmt is the prepared form of a static query.
 func (s *Store) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st := s.stmts[query]; st != nil {
+	st := s.stmts[query]
+	s.mu.Unlock()
+	if st != nil {
 		return st, nil
 	}
-	st, err := s.reader.PrepareContext(ctx, s.d.rebind(query)) //nolint:sqlclosecheck // closed with the pool
+	st, err := s.reader.PrepareContext(ctx, s.d.rebind(query)) // without the lock: the database may hang
 	if err != nil {
 		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first := s.stmts[query]; first != nil {
+		_ = st.Close() // another one was faster
+		return first, nil
 	}
 	s.stmts[query] = st
 	return st, nil
 }
 
 // query runs a static query and hands each row to scan.
-func (s *Store) query(ctx context.Context, scan func(scanner) error, query string, args ...any) error {
+func (s *Store) query(caller context.Context, scan func(scanner) error, query string, args ...any) error {
+	ctx, cancel := s.reading(caller)
+	defer cancel()
 	rows, err := s.retry(ctx, func() (*sql.Rows, error) {
 		st, err := s.stmt(ctx, query) //nolint:sqlclosecheck // closed with the pool
 		if err != nil {
@@ -209,9 +221,22 @@ func (s *Store) query(ctx context.Context, scan func(scanner) error, query strin
 		return st.QueryContext(ctx, args...)
 	})
 	if err != nil {
-		return readError(ctx, err)
+		return readError(caller, err)
 	}
-	return readError(ctx, scanAll(rows, scan))
+	return readError(caller, scanAll(rows, scan))
+}
+
+// reading bounds a query of a database behind a network, the more when it cannot be written: then it is
+// likely to be gone altogether, and there are others who wait for a connection.
+func (s *Store) reading(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := s.d.reading
+	if limit == 0 {
+		return ctx, func() {}
+	}
+	if s.w != nil && s.w.trouble(slow) != nil {
+		limit = 500 * time.Millisecond
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 // queryRow is query for one row; call.ErrNotFound when there is none.

@@ -3,9 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +24,20 @@ const (
 
 	defaultLiveLane = 1024
 	defaultAPILane  = 256
+
+	// slow is how long a transaction may take before new calls are refused, and stuck when live calls are
+	// told to try again too: theirs is worth waiting for a little longer.
+	slow  = time.Second
+	stuck = 3 * time.Second
+	// patience is how long a caller waits for a write that is under way.
+	patience = 5 * time.Second
+	// probeInterval is how often a database that failed is tried.
+	probeInterval = 500 * time.Millisecond
+	// probeSize is what a probe writes: as much as a large batch. When a disk is full, a single row may fit
+	// long after a batch does not.
+	probeSize = 1 << 20
+	// fresh is how long a commit is a good sign.
+	fresh = 500 * time.Millisecond
 )
 
 // job is one write. It inserts a call or runs statements, or both in that order.
@@ -28,6 +45,13 @@ type job struct {
 	call *insertCall          // nil: no insert
 	run  func(b *batch) error // nil: nothing else. Its errors: see verdict
 	rows []rowOf              // inserts at the end of the batch
+
+	brings   bool   // a new call: refused as soon as the store is slow
+	probes   bool   // Ping: goes to a database that failed too, and whoever waits may leave at any time
+	repeated string // SID of a live call whose owner repeats a write until it is acknowledged, see save
+	// undo takes back what the job wrote. It runs when nobody was told that it was written: the connection
+	// was lost in the commit, or the caller left before it came. It must do nothing when it was not written.
+	undo func(b *batch) error
 
 	since time.Time // when it joined its lane
 	api   bool      // that of the API
@@ -38,10 +62,22 @@ type job struct {
 
 // A job belongs to its caller while it waits; the writer or the caller's context takes it, not both.
 const (
-	jobWaiting int32 = iota
-	jobTaken         // by the writer: the caller waits for the answer
-	jobGone          // the caller gave up: the writer skips it
+	jobWaiting  int32 = iota
+	jobTaken          // by the writer: the caller waits for the answer
+	jobGone           // the caller gave up: the writer skips it
+	jobLeft           // the caller left while it was being written: there is nobody to answer
+	jobAnswered       // err is set, done is closed
 )
+
+// answer tells the caller of a job in state from, and reports whether it is still there.
+func (j *job) answer(from int32, err error) bool {
+	if !j.state.CompareAndSwap(from, jobAnswered) {
+		return false
+	}
+	j.err = err
+	close(j.done)
+	return true
+}
 
 // writer is the goroutine that writes. It alone uses db, through one connection that it replaces after
 // any error that is not a job's own.
@@ -56,12 +92,28 @@ type writer struct {
 	apiLane  chan *job
 	quit     chan struct{} // closed by close: no new jobs
 	gone     chan struct{} // closed when the goroutine has ended
-	failing  bool          // the last batch failed: one log line at each change
 
 	clock   clock.Clock
 	oldest  atomic.Int64 // when the oldest write of the running batch joined its lane, as UnixNano; 0 while idle
 	inHand  atomic.Int32 // writes in the running batch
 	metrics *metrics
+
+	// The database's health. failure is set from a batch that failed until a probe succeeds: meanwhile
+	// writes are refused at once.
+	failure atomic.Pointer[error]
+	probe   clock.Timer  // runs while failure is set
+	watch   clock.Timer  // runs while a batch does: late
+	began   atomic.Int64 // when the running batch began, as UnixNano; 0 while idle
+	good    atomic.Int64 // when the last commit was, as UnixNano
+
+	// Writes that may or may not have been committed and were not acknowledged.
+	undo     []*job          // to be taken back before anything else is written
+	undoing  atomic.Bool     // there are some
+	repeated map[string]bool // SIDs of calls whose owners repeat theirs
+
+	patience time.Duration
+
+	alone int64 // PostgreSQL: key of the lock that the connection must hold; 0 none, see Alone
 
 	committed func() // called after each commit
 }
@@ -77,7 +129,11 @@ func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence, committed func
 		db: db, d: d, log: cfg.Log, seq: seq, clock: cfg.Clock, metrics: newMetrics(),
 		liveLane: lane(cfg.LiveLane, defaultLiveLane), apiLane: lane(cfg.APILane, defaultAPILane),
 		quit: make(chan struct{}), gone: make(chan struct{}), committed: committed,
+		patience: patience, probe: cfg.Clock.NewTimer(time.Hour), repeated: make(map[string]bool),
 	}
+	w.probe.Stop()
+	w.watch = cfg.Clock.AfterFunc(time.Hour, w.late)
+	w.watch.Stop()
 	go w.loop()
 	return w
 }
@@ -88,6 +144,27 @@ func (w *writer) close() {
 	<-w.gone
 }
 
+// trouble is why a write that comes now is refused: the database failed, or its present transaction has
+// been running for longer than limit.
+func (w *writer) trouble(limit time.Duration) error {
+	if err := w.failure.Load(); err != nil {
+		return *err
+	}
+	if age := w.age(); age > limit {
+		return fmt.Errorf("store: %w: a transaction has been running for %v", call.ErrUnavailable, age.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// age is how long the present batch has been running, 0 when none is.
+func (w *writer) age() time.Duration {
+	at := w.began.Load()
+	if at == 0 {
+		return 0
+	}
+	return max(0, time.Duration(w.clock.Now().UnixNano()-at))
+}
+
 // live writes ahead of the API; a full lane makes the caller wait.
 func (w *writer) live(ctx context.Context, j *job) error {
 	j.done, j.since = make(chan struct{}), w.clock.Now()
@@ -95,6 +172,13 @@ func (w *writer) live(ctx context.Context, j *job) error {
 	case <-w.quit:
 		return errClosed()
 	default:
+	}
+	limit := stuck
+	if j.brings {
+		limit = slow
+	}
+	if err := w.trouble(limit); err != nil && !j.probes {
+		return err
 	}
 	select {
 	case w.liveLane <- j:
@@ -106,7 +190,7 @@ func (w *writer) live(ctx context.Context, j *job) error {
 	}
 }
 
-// api writes behind live calls; a full lane refuses at once.
+// api writes behind live calls; a full lane or a slow store refuses at once.
 func (w *writer) api(ctx context.Context, j *job) error {
 	j.done, j.since, j.api = make(chan struct{}), w.clock.Now(), true
 	select {
@@ -114,6 +198,11 @@ func (w *writer) api(ctx context.Context, j *job) error {
 		return errClosed()
 	default:
 	}
+	if err := w.trouble(slow); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, w.patience, fmt.Errorf("%w: it is too slow", call.ErrUnavailable))
+	defer cancel()
 	select {
 	case w.apiLane <- j:
 		return w.wait(ctx, j)
@@ -128,11 +217,13 @@ func (w *writer) wait(ctx context.Context, j *job) error {
 		return j.err
 	case <-w.gone:
 	case <-ctx.Done():
-		if j.state.CompareAndSwap(jobWaiting, jobGone) {
+		switch {
+		case j.state.CompareAndSwap(jobWaiting, jobGone):
 			return fmt.Errorf("store: write: %w", context.Cause(ctx))
+		case j.probes:
+			return fmt.Errorf("store: %w: %w", call.ErrUnavailable, context.Cause(ctx))
 		}
-		<-j.done // it is being written: the caller learns whether it was
-		return j.err
+		return w.outcome(j)
 	}
 	select { // the writer answers what it took before it ends
 	case <-j.done:
@@ -142,18 +233,63 @@ func (w *writer) wait(ctx context.Context, j *job) error {
 	}
 }
 
+// outcome waits for the answer to a job that is being written: the caller shall learn whether it was, but
+// a store that hangs must not take its callers with it.
+func (w *writer) outcome(j *job) error {
+	t := w.clock.NewTimer(max(0, w.patience-w.clock.Now().Sub(j.since)))
+	defer t.Stop()
+	select {
+	case <-j.done:
+		return j.err
+	case <-t.C():
+		if j.state.CompareAndSwap(jobTaken, jobLeft) {
+			return fmt.Errorf("store: %w: the write takes too long", call.ErrUnavailable)
+		}
+		<-j.done
+		return j.err
+	}
+}
+
+// late refuses those who wait behind a batch that takes too long.
+func (w *writer) late() {
+	age := w.age()
+	if age == 0 {
+		return
+	}
+	why := fmt.Errorf("store: %w: a transaction has been running for %v", call.ErrUnavailable, age.Round(time.Millisecond))
+	refuse(w.apiLane, why)
+	if age < stuck {
+		w.watch.Reset(max(stuck-age, time.Millisecond))
+		return
+	}
+	refuse(w.liveLane, why)
+}
+
+func refuse(lane chan *job, why error) {
+	for {
+		select {
+		case j := <-lane:
+			j.answer(jobWaiting, why)
+		default:
+			return
+		}
+	}
+}
+
 func errClosed() error { return fmt.Errorf("store: %w: closed", call.ErrUnavailable) }
 
 // loop commits batch after batch until close, then what is left in the lanes.
 func (w *writer) loop() {
 	defer close(w.gone)
-	defer func() { w.drop() }()
+	defer func() { w.drop(); w.probe.Stop(); w.watch.Stop() }()
 	for {
 		select {
 		case j := <-w.liveLane:
 			w.batch(w.collect(j, nil))
 		case j := <-w.apiLane:
 			w.batch(w.collect(nil, j))
+		case <-w.probe.C():
+			w.restore()
 		case <-w.quit:
 			for jobs := w.collect(nil, nil); len(jobs) > 0; jobs = w.collect(nil, nil) {
 				w.batch(jobs)
@@ -188,7 +324,7 @@ func (w *writer) collect(live, api *job) []*job {
 	return jobs
 }
 
-// batch commits jobs, and notes meanwhile for Backlog how many there are and how long they wait.
+// batch commits jobs, and notes meanwhile how many there are and how long they and the batch take.
 func (w *writer) batch(jobs []*job) {
 	if len(jobs) == 0 {
 		return
@@ -201,10 +337,19 @@ func (w *writer) batch(jobs []*job) {
 	}
 	w.oldest.Store(oldest.UnixNano())
 	w.inHand.Store(int32(len(jobs)))
-	w.commit(jobs)
-	w.metrics.committed(jobs, w.clock.Now())
+	if w.restored(jobs) {
+		w.began.Store(w.clock.Now().UnixNano())
+		w.watch.Reset(slow)
+		w.commit(jobs)
+		w.metrics.committed(jobs, w.clock.Now())
+		w.watch.Stop()
+		w.began.Store(0)
+	}
 	w.inHand.Store(0)
 	w.oldest.Store(0)
+	if w.undoing.Load() && w.failure.Load() == nil {
+		w.restore()
+	}
 }
 
 // backlog is Store.Backlog.
@@ -219,47 +364,122 @@ func (w *writer) backlog() (n int, oldest time.Duration) {
 // commit writes jobs in one transaction and answers them. When one of them made the transaction fail,
 // each is written in its own, so that only that one fails.
 func (w *writer) commit(jobs []*job) {
-	if len(jobs) == 0 {
-		return
-	}
-	verdicts, err := w.attempt(jobs)
+	verdicts, committing, err := w.attempt(jobs)
 	if err != nil && len(jobs) > 1 && w.d.jobFault(err) {
 		for _, j := range jobs {
 			w.commit([]*job{j})
 		}
 		return
 	}
+	unsure := err != nil && committing && !w.d.jobFault(err)
 	w.report(err)
 	for i, j := range jobs {
+		var answer error
 		switch {
 		case err == nil:
-			j.err = verdicts[i]
+			answer = verdicts[i]
 		case w.d.unique(err):
-			j.err = fmt.Errorf("store: %w: %w", call.ErrConflict, err)
+			answer = fmt.Errorf("store: %w: %w", call.ErrConflict, err)
 		case w.d.jobFault(err):
-			j.err = fmt.Errorf("store: write: %w", err)
+			answer = fmt.Errorf("store: write: %w", err)
 		default:
-			j.err = fmt.Errorf("store: write: %w: %w", call.ErrUnavailable, err)
+			answer = fmt.Errorf("store: write: %w: %w", call.ErrUnavailable, err)
 		}
-		close(j.done)
+		if unsure && verdicts[i] == nil {
+			w.doubt(j) // before the caller hears of it
+		}
+		switch there := j.answer(jobTaken, answer); {
+		case !there && answer == nil:
+			w.doubt(j)
+		case there && answer == nil && j.repeated != "":
+			delete(w.repeated, j.repeated)
+		}
 	}
 	if err == nil {
+		w.good.Store(w.clock.Now().UnixNano())
 		w.committed()
 	}
 }
 
+// doubt notes a write that may have been committed and that nobody was told of.
+func (w *writer) doubt(j *job) {
+	switch {
+	case j.undo != nil:
+		w.undo = append(w.undo, j)
+		w.undoing.Store(true)
+	case j.repeated != "":
+		w.repeated[j.repeated] = true
+	}
+}
+
+// restored reports whether jobs may be written: when the database failed it is tried first, and when it
+// still fails they are told.
+func (w *writer) restored(jobs []*job) bool {
+	if w.failure.Load() == nil {
+		return true
+	}
+	w.restore()
+	err := w.failure.Load()
+	for _, j := range jobs {
+		if err != nil {
+			j.answer(jobTaken, *err)
+		}
+	}
+	return err == nil
+}
+
+// restore takes back what was left in doubt and, when the database failed, finds out whether it can be
+// written again.
+func (w *writer) restore() {
+	w.began.Store(w.clock.Now().UnixNano())
+	defer w.began.Store(0)
+	filler := ""
+	if w.failure.Load() != nil {
+		b := make([]byte, probeSize*3/4) // grows by a third below
+		for i := 0; i+8 <= len(b); i += 8 {
+			binary.NativeEndian.PutUint64(b[i:], rand.Uint64()) // noise: neither database nor disk can compress it
+		}
+		filler = base64.StdEncoding.EncodeToString(b)
+	}
+	_, _, err := w.attempt([]*job{{run: func(b *batch) error {
+		for _, j := range w.undo {
+			if err := j.undo(b); err != nil {
+				return err
+			}
+		}
+		return fill(b, filler)
+	}}})
+	if err == nil && filler != "" {
+		_, _, err = w.attempt([]*job{{run: func(b *batch) error { return fill(b, "") }}})
+	}
+	if err != nil && w.d.jobFault(err) {
+		w.log.Error("writes that were not acknowledged cannot be taken back", "n", len(w.undo), "err", err)
+		err = nil
+	}
+	if err == nil {
+		w.undo = nil
+		w.undoing.Store(false)
+		w.good.Store(w.clock.Now().UnixNano())
+	}
+	w.report(err)
+}
+
+func fill(b *batch, filler string) error {
+	return b.guarded(errors.New("table counter is empty"), "UPDATE counter SET value = value + 1, filler = ? WHERE name = 'ping'", filler)
+}
+
 // attempt writes jobs in one transaction; the verdicts are per job, the error is about all of them.
 // A connection that was lost before the commit is replaced once: nothing can have been written.
-func (w *writer) attempt(jobs []*job) ([]error, error) {
+func (w *writer) attempt(jobs []*job) (verdicts []error, committing bool, err error) {
 	for again := false; ; again = true {
-		verdicts, committing, err := w.transact(jobs)
+		verdicts, committing, err = w.transact(jobs)
 		if err == nil || w.d.jobFault(err) {
-			return verdicts, err
+			return verdicts, committing, err
 		}
 		fresh := w.conn == nil // it could not even be opened
 		w.drop()
-		if again || fresh || committing || !w.d.lost(err) {
-			return nil, err
+		if again || fresh || committing || !w.d.lost(err) || errors.Is(err, context.DeadlineExceeded) {
+			return verdicts, committing, err
 		}
 	}
 }
@@ -272,11 +492,11 @@ func (w *writer) transact(jobs []*job) (verdicts []error, committing bool, err e
 		defer cancel()
 	}
 	if w.conn == nil {
-		if w.conn, err = openWriteConn(ctx, w.db, w.d); err != nil {
+		if w.conn, err = openWriteConn(ctx, w.db, w.d, w.alone); err != nil {
 			return nil, false, err
 		}
 	}
-	b := &batch{ctx: ctx, conn: w.conn, seq: w.seq}
+	b := &batch{ctx: ctx, conn: w.conn, seq: w.seq, repeated: w.repeated}
 	if _, err := b.exec(w.d.begin); err != nil {
 		return nil, false, err
 	}
@@ -301,24 +521,35 @@ func (w *writer) drop() {
 	}
 }
 
-// report logs when the database stops and when it starts to take writes.
+// report notes and logs when the database stops and when it starts to take writes. Those who wait
+// already need not find out one after the other.
 func (w *writer) report(err error) {
-	failing := err != nil && !w.d.jobFault(err)
-	if failing == w.failing {
+	if err == nil || w.d.jobFault(err) {
+		w.metrics.stopped.Store(false)
+		if w.failure.Swap(nil) != nil {
+			w.probe.Stop()
+			w.log.Info("the database can be written again")
+		}
 		return
 	}
-	w.failing = failing
-	w.metrics.stopped.Store(failing)
-	if failing {
+	w.metrics.stopped.Store(true)
+	why := fmt.Errorf("store: write: %w: %w", call.ErrUnavailable, err)
+	if w.failure.Swap(&why) == nil {
 		w.log.Error("the database cannot be written: new calls are refused until it can", "err", err)
-	} else {
-		w.log.Info("the database can be written again")
 	}
+	refuse(w.apiLane, why)
+	refuse(w.liveLane, why)
+	w.probe.Reset(probeInterval)
 }
 
 // verdict reports whether a job's error is about the job alone and leaves the transaction good.
 func verdict(err error) bool {
-	return errors.Is(err, call.ErrConflict) || errors.Is(err, call.ErrNotFound) || errors.Is(err, call.ErrLive)
+	for _, refusal := range []error{call.ErrConflict, call.ErrNotFound, call.ErrLive, call.ErrFull, call.ErrInUse} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
 }
 
 // sequence numbers the calls in the order of their commits: microseconds since 1970, never twice the
