@@ -9,21 +9,21 @@ import (
 // holdLevel is the mean power of the hold music in dBm0, a little below speech.
 const holdLevel = -20
 
-// The piece is our own: eight bars of 60 to the minute, four beats each but for the breath between chords.
+// The piece is our own: eight bars of four beats, 75 to the minute.
 const (
-	holdBar  = 3200 * time.Millisecond
-	holdBeat = holdBar / 4
+	holdBar  = 4 * holdBeat
+	holdBeat = 800 * time.Millisecond
 	holdBars = 8
+	holdRoot = 293.66 // Hz, the D that semitones count from
 )
 
-// holdChords are a chord for each bar, bass first, in semitones from the A at 220 Hz:
-// F, A minor, D minor, C, F, B flat, G minor, C.
+// holdChords are a chord for each bar, bass first: B flat, D minor, G minor, F, B flat, E flat, C minor, F.
 var holdChords = [holdBars][4]int{
-	{-16, -4, 0, 3}, {-12, -5, 0, 3}, {-19, -4, 0, 5}, {-21, -5, -2, 3},
-	{-16, -4, 0, 3}, {-23, -4, 1, 5}, {-14, -2, 1, 5}, {-21, -5, -2, 7},
+	{-16, -4, 0, 3}, {-12, -5, 0, 3}, {-7, -4, 0, 5}, {-9, -5, -2, 3},
+	{-16, -4, 0, 3}, {-11, -4, 1, 5}, {-14, -2, 1, 5}, {-9, -5, -2, 7},
 }
 
-// holdMelody is a note for each beat above them; rest where there is none.
+// holdMelody is a note for each beat above them, or a rest.
 var holdMelody = [holdBars][4]int{
 	{12, rest, 15, 20}, {19, rest, 15, rest}, {17, rest, 20, 24}, {22, rest, 19, rest},
 	{20, rest, 15, 12}, {13, rest, 17, rest}, {15, 17, 13, rest}, {15, rest, 10, rest},
@@ -63,7 +63,7 @@ func holdMusic() []int16 {
 	return pcm
 }
 
-// pad adds a soft note that swells over a beat and is gone a beat after its bar.
+// pad adds a soft note that swells over two beats and is gone a beat after its bar.
 func pad(loop []float64, start time.Duration, semitone int, strength float64) {
 	length := holdBar + holdBeat
 	note(loop, start, length, semitone, func(t float64) float64 {
@@ -75,11 +75,11 @@ func pad(loop []float64, start time.Duration, semitone int, strength float64) {
 	})
 }
 
-// pluck adds a note that starts in 10 ms and dies away over two bars' time.
+// pluck adds a note that starts in 20 ms and dies away over two bars' time.
 func pluck(loop []float64, start time.Duration, semitone int) {
 	length := 2 * holdBar
 	note(loop, start, length, semitone, func(t float64) float64 {
-		rise := min(1, t/0.01)
+		rise := (1 - math.Cos(math.Pi*min(1, t/0.02))) / 2
 		fall := 1 - t/length.Seconds() // reaches zero where the note ends
 		return 0.6 * rise * fall * math.Exp(-t/0.7)
 	})
@@ -88,7 +88,7 @@ func pluck(loop []float64, start time.Duration, semitone int) {
 // note adds a sine and a faint octave. What lasts beyond the end of the loop sounds at its beginning, so that
 // nothing is cut where the loop closes.
 func note(loop []float64, start, length time.Duration, semitone int, envelope func(t float64) float64) {
-	step := 2 * math.Pi * 220 * math.Pow(2, float64(semitone)/12) / SampleRate
+	step := 2 * math.Pi * holdRoot * math.Pow(2, float64(semitone)/12) / SampleRate
 	first := samples(start)
 	for i := range samples(length) {
 		phase := step * float64(i)

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// ringLevel is the power of a ringback tone while it sounds, in dBm0: 3 dB below what ITU-T E.180 section 9
-// recommends for the far end of the exchange, since nothing on our way attenuates it.
+// ringLevel is the power of a ringback tone while it sounds, in dBm0: as clear as speech, and not louder.
 const ringLevel = -19
 
 // A ringback is what a caller hears while the other side rings: one or two frequencies, or one that swells
@@ -29,7 +28,7 @@ var (
 
 // ringbacks are by country, as TwiML's ringTone names them. The figures are those of ITU-T E.180 Supplement 2
 // (tones of national networks) and, where these are narrower, of the national standard: AS/ACIF S002 (au), BT
-// SIN 350 (uk), PTC TNA 102 (nz), IDA TS PSTN 1 (sg), ATIS-0600401 (us). us-old is the tone of the
+// SIN 350 (uk), PTC TNA 102 (nz), IDA TS PSTN 1 (sg), Telcordia GR-506 (us). us-old is the tone of the
 // electromechanical exchanges before it.
 var ringbacks = map[string]ringback{
 	"at":     {freqs: []float64{420}, cadence: oneFive},
@@ -114,8 +113,8 @@ func (r ringback) period() []int16 {
 	return pcm
 }
 
-// tone is the sound for d. One that swells does so all the way (E.180 writes 400 × 25): its power is 3/8 of
-// its peak's, that of a steady one 1/2 for each frequency.
+// tone is the sound for d. One that swells falls to silence between (E.180 writes 400 × 25), which leaves 3/8
+// of a steady sine's power.
 func (r ringback) tone(d time.Duration) []int16 {
 	power := dBm0(ringLevel)
 	amplitude := math.Sqrt(2 * power / float64(len(r.freqs)))
