@@ -31,6 +31,7 @@ type Endpoint struct {
 	conns        *connections
 	transactions atomic.Int64       // server transactions
 	states       [over]atomic.Int64 // legs in each state
+	traffic      traffic
 	drops        drops
 	told         atomic.Int64 // when the log last spoke of a stranger, Unix ns
 	seed         maphash.Seed // of the tags in responses without a transaction

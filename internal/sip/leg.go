@@ -85,9 +85,9 @@ type Leg struct {
 	inviting bool // a re-INVITE or UPDATE of ours is pending
 }
 
-func (e *Endpoint) newLeg(callSID string) *Leg {
+func (e *Endpoint) newLeg() *Leg {
 	return &Leg{
-		e: e, log: e.log.With("call", callSID), mail: newMailbox(),
+		e: e, log: e.log, mail: newMailbox(),
 		events: make(chan call.LegEvent, maxEvents), gone: make(chan struct{}),
 		timers: make(map[string]clock.Timer), acks: make(map[uint32]*unacked),
 	}

@@ -28,6 +28,7 @@ func (e *Endpoint) mark(m sip.Message) {
 		e.markResponse(m.(*sip.Response))
 		return
 	}
+	count(&e.traffic.requestsIn, req.Method)
 	if req.Method == sip.CANCEL {
 		req.Method = methodCancel
 	}
@@ -54,6 +55,7 @@ func (e *Endpoint) mark(m sip.Message) {
 // markResponse hands a provisional response to an INVITE to its leg in the order of arrival. The transaction
 // layer starts a goroutine for each message, and of a 180 with a 200 right behind it the 200 mostly runs first.
 func (e *Endpoint) markResponse(res *sip.Response) {
+	countClass(&e.traffic.responsesIn, res.StatusCode)
 	if res.StatusCode <= 100 || res.StatusCode >= 200 || !validResponse(res) || res.CSeq().MethodName != sip.INVITE {
 		return
 	}
@@ -85,6 +87,7 @@ func (e *Endpoint) dismiss(req *sip.Request, tx *sip.ServerTx, code int, reason 
 }
 
 func (e *Endpoint) response(req *sip.Request, code int, reason string, headers ...sip.Header) *sip.Response {
+	countClass(&e.traffic.responsesOut, code)
 	res := sip.NewResponseFromRequest(req, code, reason, nil)
 	res.SipVersion = "SIP/2.0"
 	if from := res.From(); from != nil && tagOf(from.Params) == "" {

@@ -39,6 +39,7 @@ func (e *Endpoint) write(req *sip.Request) {
 	ctx, cancel := e.dialContext()
 	defer cancel()
 	if c, err := e.tp.ClientRequestConnection(ctx, req); err == nil {
+		count(&e.traffic.requestsOut, req.Method)
 		_ = c.WriteMsg(req)
 		_, _ = c.TryClose()
 	}
@@ -48,6 +49,7 @@ func (e *Endpoint) write(req *sip.Request) {
 // ended it, to on, until on returns true or a final response came. started, when not nil, gets the
 // transaction before the request leaves.
 func (e *Endpoint) transact(req *sip.Request, started func(*inviteTx), on func(*sip.Response, error) (stop bool)) {
+	count(&e.traffic.requestsOut, req.Method)
 	ctx, cancel := e.dialContext()
 	defer cancel()
 	tx, err := e.tx.NewClientTransaction(ctx, req)

@@ -48,7 +48,7 @@ func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
 	if err != nil {
 		return nil, failure(503, err)
 	}
-	l := e.newLeg(spec.CallSID)
+	l := e.newLeg()
 	l.hairpin = spec.Hairpin
 	l.out = out{
 		spec: spec, transport: candidates[0].transport, candidates: candidates, branch: newBranch(),
@@ -56,6 +56,7 @@ func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
 	}
 	peer := candidates[0].addr.Addr()
 	l.d = dialog{callID: newCallID(), localTag: newTag(), cseq: newCSeq(), localName: quote(spec.FromName)}
+	l.log = e.log.With("call_sid", spec.CallSID, "leg", "outbound", "sip_call_id", l.d.callID)
 	// Headers in the URI ask for headers in the request (RFC 3261 section 19.1.5); only X- ones are ours to give.
 	for _, kv := range target.Headers {
 		if len(kv.K) > 2 && strings.EqualFold(kv.K[:2], "X-") {
@@ -353,7 +354,7 @@ func (l *Leg) on2xx(res *sip.Response) {
 	}
 	l.publish()
 	if err != nil {
-		l.log.Warn("sip: answer refused", "error", err)
+		l.log.Warn("sip: answer refused", "err", err)
 		l.cause = call.Cause{SIPCode: 488, Reason: "answer not acceptable: " + err.Error(), Local: true}
 		l.bye()
 		return

@@ -92,14 +92,14 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 		e.respond(req, tx, 422, "Session Interval Too Small", h)
 		return nil
 	}
-	l := e.newLeg("")
-	l.log = e.log.With("sip_call_id", key.callID)
+	l := e.newLeg()
+	l.log = e.log.With("leg", "inbound", "sip_call_id", key.callID)
 	l.uas, l.hairpin, l.state = true, hairpin, incoming
 	l.in = in{req: req, tx: tx, reliable: hasOption(listHeader(req, "Require", ""), "100rel")}
 	l.hear(req)
 	var err error
 	if l.media, err = e.cfg.Media.Open(src.Addr(), sink{l}); err != nil {
-		e.log.Warn("sip: incoming call refused: no media", "error", err)
+		l.log.Warn("sip: incoming call refused: no media", "err", err)
 		e.respond(req, tx, 503, "Service Unavailable", retryAfter())
 		return nil
 	}
