@@ -18,6 +18,8 @@ type serveCommand struct {
 	HTTP string   `name:"http" env:"OFFHOOK_HTTP" default:"127.0.0.1:4600" placeholder:"ADDR" help:"Address of the APIs (default ${default})." group:"Addresses:"`
 	SIP  []string `name:"sip" env:"OFFHOOK_SIP" default:"127.0.0.1:5060" placeholder:"ADDR" help:"Address of SIP over UDP and TCP (default ${default}); may be repeated." group:"Addresses:"`
 
+	Admin string `name:"admin" env:"OFFHOOK_ADMIN" placeholder:"ADDR" help:"Address of metrics and profiles for operators; it asks for no password (default: none; /metrics is on --http too)." group:"Addresses:"`
+
 	RTPIP      netip.Addr `name:"rtp-ip" env:"OFFHOOK_RTP_IP" placeholder:"IP" help:"Address of RTP (default: the first --sip address)." group:"Addresses:"`
 	RTPPorts   portRange  `name:"rtp-ports" env:"OFFHOOK_RTP_PORTS" default:"16384-32767" placeholder:"MIN-MAX" help:"UDP ports of RTP, two a leg (default ${default}); a call without a free pair gets 503." group:"Addresses:"`
 	ExternalIP netip.Addr `name:"external-ip" env:"OFFHOOK_EXTERNAL_IP" placeholder:"IP" help:"Address that peers outside --local-net are told, for a server behind NAT." group:"Addresses:"`
@@ -40,6 +42,7 @@ type serveCommand struct {
 
 	Config    configFile `name:"config" env:"OFFHOOK_CONFIG" placeholder:"FILE" help:"JSON file whose keys are the names of these flags; flags and environment win over it." group:"Other:"`
 	LogLevel  slog.Level `name:"log-level" env:"OFFHOOK_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (default ${default})." group:"Other:"`
+	OTLP      string     `name:"otlp" env:"OFFHOOK_OTLP" placeholder:"URL" help:"Send a trace of each call to this OTLP/HTTP collector, such as http://127.0.0.1:4318; env takes it from OTEL_EXPORTER_OTLP_ENDPOINT (default: no tracing)." group:"Other:"`
 	LogFormat string     `name:"log-format" env:"OFFHOOK_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"text|json" help:"How log lines on stderr look (default ${default})." group:"Other:"`
 
 	// Fixed names whose features do not exist yet: refused, never ignored.
@@ -49,7 +52,6 @@ type serveCommand struct {
 	SIPS      string `name:"sips" env:"OFFHOOK_SIPS" hidden:""`
 	Cert      string `name:"cert" env:"OFFHOOK_CERT" hidden:""`
 	Key       string `name:"key" env:"OFFHOOK_KEY" hidden:""`
-	Admin     string `name:"admin" env:"OFFHOOK_ADMIN" hidden:""`
 }
 
 func (serveCommand) Help() string {
@@ -87,7 +89,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		nets = append(nets, netip.Prefix(n))
 	}
 	cfg := server.Config{
-		HTTP: c.HTTP, SIP: c.SIP,
+		HTTP: c.HTTP, SIP: c.SIP, Admin: c.Admin, OTLP: c.OTLP,
 		RTPIP: c.RTPIP, RTPPortMin: c.RTPPorts.min, RTPPortMax: c.RTPPorts.max,
 		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
@@ -112,7 +114,6 @@ func (c *serveCommand) refuseUnavailable() error {
 		{"--sips", c.SIPS, "SIP over TLS does not work yet; use UDP or TCP"},
 		{"--cert", c.Cert, "nothing uses a certificate yet"},
 		{"--key", c.Key, "nothing uses a certificate yet"},
-		{"--admin", c.Admin, "there is no administration address yet; /healthz and /metrics are on --http"},
 	} {
 		if f.value != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", f.name, f.instead))

@@ -46,7 +46,7 @@ type api struct{ Config }
 func New(cfg Config) http.Handler {
 	a := &api{cfg}
 	r := chi.NewRouter()
-	r.Use(a.authenticate)
+	r.Use(tellRoute, a.authenticate)
 	r.Get("/v1/calls/{sid}/events", a.events)
 	r.Get("/v1/trunks", a.listTrunks)
 	r.Post("/v1/trunks", a.addTrunk)
@@ -63,6 +63,16 @@ func New(cfg Config) http.Handler {
 		problem(w, http.StatusMethodNotAllowed, 20004, req.Method+" is not a method of "+req.URL.Path)
 	})
 	return r
+}
+
+// tellRoute names the route to whoever counts requests.
+func tellRoute(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if m, ok := w.(interface{ SetRoute(pattern string) }); ok {
+			m.SetRoute(chi.RouteContext(r.Context()).RoutePattern())
+		}
+	})
 }
 
 type accountKey struct{}

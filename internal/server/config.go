@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -80,6 +81,12 @@ type Config struct {
 	Database string
 	// AccountSID and AuthToken seed the first account: both or none. Default: generated once and kept in Data.
 	AccountSID, AuthToken string
+
+	// Admin is the host:port of metrics and profiles, which anybody who reaches it may read. Default: none.
+	Admin string
+	// OTLP is the URL of an OTLP/HTTP collector that gets a trace of each call, or "env" for what
+	// OTEL_EXPORTER_OTLP_ENDPOINT says. Default: no tracing.
+	OTLP string
 
 	// Mode is Dev or Production. Default: Dev, and then only loopback addresses may be listened on.
 	Mode Mode
@@ -168,6 +175,14 @@ func (c Config) Validate() error {
 		if err := l.check(); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if c.Admin != "" {
+		if err := (listener{"--admin", c.Admin, "4601"}).check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := telemetry.Check(c.OTLP); err != nil {
+		bad("--otlp %s: %w", c.OTLP, err)
 	}
 	if !c.RTPIP.IsValid() {
 		bad("--rtp-ip: the host of --sip %s is a name; give the address RTP shall use", c.SIP[0])

@@ -22,6 +22,7 @@ import (
 	"github.com/offhook/offhook/internal/sip"
 	"github.com/offhook/offhook/internal/speech"
 	"github.com/offhook/offhook/internal/store"
+	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilioapi"
 	"github.com/offhook/offhook/internal/webhook"
 )
@@ -43,6 +44,9 @@ type Server struct {
 	simulator  *simulator
 	http       *http.Server
 	listener   net.Listener
+	admin      net.Addr          // nil: none
+	tracer     *telemetry.Tracer // nil: off
+	requests   *requests
 
 	trunks  atomic.Pointer[[]call.Trunk]
 	closing chan struct{} // closed when live streams of the API shall end
@@ -95,7 +99,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 
 func (s *Server) open(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
-		s.openStore, s.openVoices, s.openHooks, s.openMedia, s.openSIP, s.openSimulator, s.openManager, s.openHTTP,
+		s.openTracer, s.openStore, s.openVoices, s.openHooks, s.openMedia, s.openSIP, s.openSimulator, s.openManager,
+		s.openAdmin, s.openHTTP,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -106,6 +111,25 @@ func (s *Server) open(ctx context.Context) error {
 
 // opened notes how to stop what was just opened.
 func (s *Server) opened(stop func()) { s.stops = append(s.stops, stop) }
+
+// lastSpans is how long a stop waits for the collector.
+const lastSpans = 3 * time.Second
+
+func (s *Server) openTracer(ctx context.Context) (err error) {
+	s.tracer, err = telemetry.New(ctx, telemetry.Config{
+		Endpoint: s.cfg.OTLP, Version: s.cfg.Version, Clock: s.cfg.Clock, Log: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("--otlp: %w", err)
+	}
+	s.opened(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), lastSpans)
+		defer cancel()
+		s.tracer.Close(ctx)
+	})
+	s.requests = newRequests(s.cfg.Clock, s.tracer)
+	return nil
+}
 
 func (s *Server) openStore(ctx context.Context) (err error) {
 	dsn := s.cfg.Database
@@ -174,7 +198,7 @@ func (s *Server) child(args ...string) []string {
 }
 
 func (s *Server) openHooks(context.Context) error {
-	s.hooks = webhook.New(webhook.Config{Clock: s.cfg.Clock, Log: s.log})
+	s.hooks = webhook.New(webhook.Config{Clock: s.cfg.Clock, Log: s.log, Tracer: s.tracer})
 	s.opened(s.hooks.Close)
 	s.dispatcher = webhook.NewDispatcher(webhook.DispatcherConfig{
 		Hooks: s.hooks, Outbox: s.store, Clock: s.cfg.Clock, Log: s.log,
@@ -236,6 +260,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
 		},
 		OwnedFromOnly: s.cfg.Mode == Production,
+		Tracer:        s.tracer,
 		Clock:         s.cfg.Clock, Log: s.log,
 	})
 	s.sip, err = sip.Listen(ctx, sip.Config{
@@ -299,7 +324,7 @@ func (s *Server) openHTTP(ctx context.Context) (err error) {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", s.metrics())
 	s.http = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: s.requests.count(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	done := make(chan struct{})

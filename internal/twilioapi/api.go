@@ -212,6 +212,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rctx.RouteMethod = http.MethodGet
 	}
 	a.routes.ServeHTTP(q, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, rctx)))
+	if m, ok := w.(interface{ SetRoute(pattern string) }); ok { // whoever counts requests
+		if pattern := rctx.RoutePattern(); pattern != "" {
+			if !strings.HasPrefix(pattern, "/v1/") {
+				pattern = base + pattern
+			}
+			m.SetRoute(pattern)
+		}
+	}
 }
 
 // handle adapts f to the router, which hands over the request as the ResponseWriter that ServeHTTP gave it.
