@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/offhook/offhook/internal/admission"
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/callapi"
@@ -37,6 +38,7 @@ type Server struct {
 	voices     *speech.Voices
 	hooks      *webhook.Hooks
 	media      *media.Engine
+	admission  *admission.Controller
 	sip        *sip.Endpoint
 	bus        *bus.Bus
 	manager    *session.Manager
@@ -250,6 +252,8 @@ func (s *Server) openMedia(context.Context) (err error) {
 }
 
 func (s *Server) openSIP(ctx context.Context) (err error) {
+	s.admission = admission.New(s.cfg.Clock, s.log,
+		admission.Writes(s.store.Backlog), admission.Audio(s.media.Late), admission.Processors())
 	s.manager = session.NewManager(session.Config{
 		Store: s.store, Dialer: dialer{s}, Hooks: s.hooks, Voices: s.voices, Publisher: s.bus,
 		CallbacksDue: s.dispatcher.Wake,
@@ -260,6 +264,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
 		},
 		OwnedFromOnly: s.cfg.Mode == Production,
+		Admission:     s.admission,
 		Tracer:        s.tracer,
 		Clock:         s.cfg.Clock, Log: s.log,
 	})
@@ -267,6 +272,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Listen: s.cfg.SIP, ExternalIP: s.cfg.ExternalIP, LocalNets: s.cfg.LocalNets,
 		Dev: s.cfg.Mode != Production, Media: legMedia{s.media},
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
+		Admit:     s.admission.Admit,
 		OnInvite:  func(l *sip.Leg, in call.InboundLeg) { s.manager.Inbound(l, in) },
 		UserAgent: "offhook/" + s.cfg.Version, Clock: s.cfg.Clock, Log: s.log,
 	})
