@@ -2,8 +2,10 @@ package proof
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -23,12 +26,34 @@ const (
 	apiBase    = "/2010-04-01/Accounts/" + accountSID
 )
 
+// program is the binary, made once for all tests, in a folder that TestMain removes.
+var program = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(folder, "offhook")
+	if out, err := exec.Command("go", "build", "-o", bin, "../cmd/offhook").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+var folder string
+
+func TestMain(m *testing.M) {
+	var err error
+	if folder, err = os.MkdirTemp("", "offhook-proof"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(folder)
+	os.Exit(code)
+}
+
 // build makes the program as it is in the tree.
 func build(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "offhook")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../cmd/offhook").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	bin, err := program()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
@@ -39,6 +64,9 @@ type engine struct {
 	bin, data string
 	http, sip string // "" before the first start: free ports
 	client    http.Client
+	database  string          // "" is SQLite in data
+	drain     string          // "" is none
+	prepare   func(*exec.Cmd) // before it starts, may be nil
 
 	cmd     *exec.Cmd
 	started time.Time
@@ -56,7 +84,14 @@ func (e *engine) start() {
 		}
 		return s
 	}
-	cmd := exec.Command(e.bin, "serve", "--http", or(e.http), "--sip", or(e.sip), "--data", e.data, "--voice", "test", "--drain", "0s")
+	cmd := exec.Command(e.bin, "serve", "--http", or(e.http), "--sip", or(e.sip), "--data", e.data, "--voice", "test",
+		"--drain", cmp.Or(e.drain, "0s"))
+	if e.database != "" {
+		cmd.Args = append(cmd.Args, "--database", e.database)
+	}
+	if e.prepare != nil {
+		e.prepare(cmd)
+	}
 	cmd.Env = append(os.Environ(), "TWILIO_ACCOUNT_SID="+accountSID, "TWILIO_AUTH_TOKEN="+authToken)
 	out, err := cmd.StderrPipe()
 	if err != nil {
@@ -116,9 +151,70 @@ func (e *engine) request(ctx context.Context, method, path string, body io.Reade
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
 		text, _ := io.ReadAll(resp.Body)
-		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, text)
+		return &refusal{method + " " + path, resp.StatusCode, resp.Header.Get("Retry-After"), text}
 	}
 	return json.NewDecoder(resp.Body).Decode(answer)
+}
+
+// refusal is an answer that is none of success.
+type refusal struct {
+	request    string
+	status     int
+	retryAfter string
+	body       []byte
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%s: %d %s", r.request, r.status, r.body) }
+
+// unavailable checks that err is a 503 in the API's own words, with the time to come again.
+func unavailable(err error) error {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return fmt.Errorf("%w, want 503", err)
+	}
+	var body struct {
+		Code, Status int
+		Message      string
+	}
+	if err := json.Unmarshal(r.body, &body); err != nil || r.status != 503 || body.Status != 503 || body.Code != 20503 || body.Message == "" || r.retryAfter == "" {
+		return fmt.Errorf("%w (Retry-After %q, %v), want 503, code 20503, a message and Retry-After", r, r.retryAfter, err)
+	}
+	return nil
+}
+
+// health is the status of a probe: 0 when there is no answer within two seconds.
+func (e *engine) health(path string) int {
+	ctx, cancel := context.WithTimeout(e.t.Context(), 2*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+e.http+path, nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	resp, err := e.client.Do(r)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// number makes a number that calls come in to.
+func (e *engine) number(number, voiceURL, statusURL string) {
+	e.t.Helper()
+	form := url.Values{"PhoneNumber": {number}, "VoiceUrl": {voiceURL}, "StatusCallback": {statusURL}}
+	var answer any
+	if err := e.request(e.t.Context(), "POST", apiBase+"/IncomingPhoneNumbers.json", strings.NewReader(form.Encode()),
+		"application/x-www-form-urlencoded", &answer); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// from lists the calls that came from a number.
+func (e *engine) from(number string) ([]resource, error) {
+	var list struct{ Calls []resource }
+	err := e.request(e.t.Context(), "GET", apiBase+"/Calls.json?From="+url.QueryEscape(number), nil, "", &list)
+	return list.Calls, err
 }
 
 // trunk adds a carrier that serves prefix.
@@ -171,6 +267,9 @@ func (e *engine) events(sid string) ([]string, error) {
 	defer resp.Body.Close()
 	var names []string
 	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		if id, ok := strings.CutPrefix(s.Text(), "id: "); ok && id != fmt.Sprint(len(names)) {
+			return names, fmt.Errorf("%s: event %s comes as number %d", sid, id, len(names))
+		}
 		if name, ok := strings.CutPrefix(s.Text(), "event: TwilioCall."); ok {
 			names = append(names, name)
 		}

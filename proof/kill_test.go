@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/phone"
 )
 
 var (
@@ -32,6 +33,7 @@ func fromEnv(name string, otherwise int) int {
 }
 
 const (
+	inbound  = 60                     // that come in meanwhile
 	calls    = 200                    // acknowledged before the kill, at least
 	window   = 2 * time.Second        // the kill comes within it after the last of them
 	recovery = 5 * time.Second        // from the start of the next process: what had a dialog is final and told
@@ -42,8 +44,18 @@ const (
 	outage   = 700 * time.Millisecond // at most, between the kill and the next start
 )
 
-// TestNothingIsLostByAKill kills the engine while calls are queued, ringing and in progress.
+// TestNothingIsLostByAKill kills the engine while calls are queued, ringing and in progress, in both directions.
 func TestNothingIsLostByAKill(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) {
+		killRounds(t, func() string { return "" })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		killRounds(t, newCluster(t).database)
+	})
+}
+
+// killRounds kills as often as the flags say, each time with a database of its own.
+func killRounds(t *testing.T, database func() string) {
 	bin := build(t)
 	for i := range *rounds {
 		s := *seed
@@ -54,7 +66,7 @@ func TestNothingIsLostByAKill(t *testing.T) {
 			t.Logf("-seed %d", s)
 			r := &round{
 				t: t, rand: rand.New(rand.NewPCG(s, uint64(i))), acked: map[string]string{},
-				engine: &engine{t: t, bin: bin, data: t.TempDir()},
+				engine: &engine{t: t, bin: bin, data: t.TempDir(), database: database()},
 				phones: newPhones(t, window), app: newApp(t, window),
 			}
 			defer r.engine.kill()
@@ -73,13 +85,24 @@ type round struct {
 	mu     sync.Mutex
 	made   int
 	acked  map[string]string // number by SID
+	in     []*caller
 	killed time.Time
+}
+
+// caller is one call that comes in, from a number of its own.
+type caller struct {
+	*phone.Call
+	rang bool // heard 180 or 200 before the kill: the call is stored
+	code int  // 200 when it was answered before the kill
 }
 
 func (r *round) run() {
 	r.engine.start()
 	r.engine.trunk("wide", r.phones.Addr(), wide, 0, 0)
 	r.engine.trunk("narrow", r.phones.Addr(), narrow, cps, places)
+	for _, number := range [...]string{talks, thinks, isTurnedAway} {
+		r.engine.number(number, r.app.URL+"/voice", r.app.URL+"/status")
+	}
 	delay, pause := time.Duration(r.rand.Int64N(int64(window))), time.Duration(r.rand.Int64N(int64(outage)))
 	r.callAndKill(delay)
 	queued, ringing, talking := r.state()
@@ -93,13 +116,16 @@ func (r *round) run() {
 	final := r.dialogsFinal()
 	told := r.phonesTold()
 	r.allOver()
+	ringingIn, talkingIn := r.inbound()
 	unsent := r.dialledOnce()
 	again := r.callbacks()
 	r.t.Logf("killed %v after %d calls, away %v: %d queued, %d ringing, %d in progress; ready in %v, all with a dialog final in %v, phones told in %v; "+
-		"%d stored but not sent, %d callbacks sent again", delay.Round(time.Millisecond), len(r.acked), pause.Round(time.Millisecond), queued, ringing, talking,
-		ready.Round(time.Millisecond), final.Round(time.Millisecond), told.Round(time.Millisecond), unsent, again)
-	if queued == 0 || ringing == 0 || talking == 0 {
-		r.t.Errorf("the kill came when %d calls were queued, %d ringing and %d in progress: want some of each", queued, ringing, talking)
+		"%d stored but not sent, %d callbacks sent again; inbound %d ringing, %d in progress", delay.Round(time.Millisecond), len(r.acked), pause.Round(time.Millisecond), queued, ringing, talking,
+		ready.Round(time.Millisecond), final.Round(time.Millisecond), told.Round(time.Millisecond), unsent, again,
+		ringingIn, talkingIn)
+	if queued == 0 || ringing == 0 || talking == 0 || ringingIn == 0 || talkingIn == 0 {
+		r.t.Errorf("the kill came when %d calls were queued, %d ringing and %d in progress, inbound %d ringing and %d in progress: want some of each",
+			queued, ringing, talking, ringingIn, talkingIn)
 	}
 }
 
@@ -150,6 +176,9 @@ func (r *round) callAndKill(delay time.Duration) {
 			}
 		})
 	}
+	for i := range inbound {
+		callers.Go(func() { r.callIn(ctx, i) })
+	}
 	select {
 	case <-enough:
 	case <-time.After(patience):
@@ -161,6 +190,79 @@ func (r *round) callAndKill(delay time.Duration) {
 	stop()
 	callers.Wait()
 	r.engine.kill()
+}
+
+// callIn makes a call to one of the engine's numbers and notes what it heard until the kill.
+func (r *round) callIn(ctx context.Context, i int) {
+	r.mu.Lock()
+	wait := time.Duration(r.rand.Int64N(int64(window)))
+	to := [...]string{talks, thinks, isTurnedAway}[r.rand.IntN(3)]
+	r.mu.Unlock()
+	if clock.Sleep(ctx, clock.System, wait) != nil {
+		return
+	}
+	c := &caller{}
+	var err error
+	c.Call, err = r.phones.Call(ctx, phone.Outgoing{To: "sip:" + to + "@" + r.engine.sip, From: fmt.Sprintf("+1558%07d", i)})
+	if err != nil {
+		if ctx.Err() == nil {
+			r.t.Error(err)
+		}
+		return
+	}
+	c.rang = c.WaitRinging(ctx) == nil
+	if c.rang && c.WaitAnswered(ctx) == nil {
+		c.code = 200
+	}
+	r.mu.Lock()
+	r.in = append(r.in, c)
+	r.mu.Unlock()
+}
+
+// inbound checks the calls that came in before the kill: those that were told of by us are there, once, and
+// final; who talked was hung up. Who heard it ring hears no more: a new process has no transaction to answer in.
+func (r *round) inbound() (ringing, talking int) {
+	for _, c := range r.in {
+		if !c.rang {
+			c.Hangup()
+			continue // not stored as far as anybody knows
+		}
+		_, over := c.End()
+		found, err := r.engine.from(c.From())
+		if err != nil || len(found) != 1 {
+			r.t.Errorf("%s rang, and there are %d calls of it: %v", c.From(), len(found), err)
+			continue
+		}
+		sid, status := found[0].SID, found[0].Status
+		if !found[0].final() {
+			r.t.Errorf("%s from %s is %q after the restart", sid, c.From(), status)
+			continue
+		}
+		want := "failed"
+		switch {
+		case c.code == 200:
+			want = "completed"
+			talking++
+			if !over {
+				r.t.Errorf("%s from %s: the phone was not told", sid, c.From())
+			}
+		case over: // its end had come before, or the answer and its end were on their way
+			want = status
+		default:
+			ringing++
+			c.Hangup()
+			if status == "completed" { // its 200 had been stored, and did not leave
+				want = status
+			}
+		}
+		if status != want {
+			r.t.Errorf("%s from %s is %s, want %s", sid, c.From(), status, want)
+		}
+		until(r.t.Context(), time.Now().Add(patience), func() bool { return len(r.app.callbacks(sid)) > 0 })
+		got := r.app.callbacks(sid)
+		compare(r.t, sid, c.To(), []string{status}, got)
+	}
+	return ringing, talking
 }
 
 // state counts what the phones saw when the engine was dead.
@@ -301,7 +403,7 @@ func (r *round) callbacks() (again int) {
 			return len(got) > 0 && got[len(got)-1].seq == len(want)-1
 		})
 		got := r.app.callbacks(sid)
-		again += r.check(sid, number, want, got)
+		again += compare(r.t, sid, number, want, got)
 	}
 	for _, bad := range r.app.bad {
 		r.t.Error(bad)
@@ -309,8 +411,8 @@ func (r *round) callbacks() (again int) {
 	return again
 }
 
-// check compares one call's callbacks with the statuses that are stored.
-func (r *round) check(sid, number string, want []string, got []callback) (again int) {
+// compare compares one call's callbacks with the statuses that are stored.
+func compare(t *testing.T, sid, number string, want []string, got []callback) (again int) {
 	tokens := map[string]int{}
 	var statuses []string
 	var before callback
@@ -318,25 +420,25 @@ func (r *round) check(sid, number string, want []string, got []callback) (again 
 		same := i > 0 && cb.seq == before.seq
 		switch seq, known := tokens[cb.token]; {
 		case i > 0 && cb.seq < before.seq:
-			r.t.Errorf("%s: callback %d (%s) came after callback %d", sid, cb.seq, cb.status, before.seq)
+			t.Errorf("%s: callback %d (%s) came after callback %d", sid, cb.seq, cb.status, before.seq)
 		case known && seq != cb.seq:
-			r.t.Errorf("%s: callbacks %d and %d have the same token", sid, seq, cb.seq)
+			t.Errorf("%s: callbacks %d and %d have the same token", sid, seq, cb.seq)
 		case same && cb.token != before.token:
-			r.t.Errorf("%s: callback %d (%s) came again with another token", sid, cb.seq, cb.status)
+			t.Errorf("%s: callback %d (%s) came again with another token", sid, cb.seq, cb.status)
 		case same && cb.body != before.body:
-			r.t.Errorf("%s: callback %d came again and was another:\n%s\n%s", sid, cb.seq, before.body, cb.body)
+			t.Errorf("%s: callback %d came again and was another:\n%s\n%s", sid, cb.seq, before.body, cb.body)
 		case same:
 			again++
 		default:
 			statuses = append(statuses, cb.status)
 			if cb.seq != len(statuses)-1 {
-				r.t.Errorf("%s: callback %d (%s) came as number %d", sid, cb.seq, cb.status, len(statuses)-1)
+				t.Errorf("%s: callback %d (%s) came as number %d", sid, cb.seq, cb.status, len(statuses)-1)
 			}
 		}
 		tokens[cb.token], before = cb.seq, cb
 	}
 	if slices.Compare(statuses, want) != 0 {
-		r.t.Errorf("%s to %s: callbacks %v, stored statuses %v", sid, number, statuses, want)
+		t.Errorf("%s to %s: callbacks %v, stored statuses %v", sid, number, statuses, want)
 	}
 	return again
 }

@@ -37,6 +37,13 @@ const (
 	narrow = "+1556"
 )
 
+// Numbers that calls come in to: what the application does with them.
+const (
+	talks        = "+15570000001" // answers at once, and listens
+	thinks       = "+15570000002" // rings until about when the engine dies, then answers
+	isTurnedAway = "+15570000003" // rings until then, then hangs up
+)
+
 // person is one call at the phones.
 type person struct {
 	*phone.Call
@@ -126,6 +133,8 @@ type app struct {
 	got  map[string][]callback // by call SID
 	calm bool                  // every document hangs up at once
 	bad  []string
+	// document answers a request for one instead; nil without.
+	document func(r *http.Request) string
 }
 
 func newApp(t *testing.T, window time.Duration) *app {
@@ -158,9 +167,18 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	calm := a.calm
 	a.mu.Unlock()
 	document := `<Response><Pause length="600"/></Response>`
+	inbound := r.PostForm.Get("Direction") == "inbound"
 	switch {
+	case a.document != nil:
+		document = a.document(r)
 	case calm:
 		document = `<Response><Hangup/></Response>`
+	case inbound && r.PostForm.Get("To") != talks:
+		_ = clock.Sleep(r.Context(), clock.System, rand.N(a.window)) // the call rings meanwhile
+		if r.PostForm.Get("To") == isTurnedAway {
+			document = `<Response><Hangup/></Response>`
+		}
+	case inbound:
 	case plan(r.PostForm.Get("To")[len(wide)]) == isHungUp && !strings.HasPrefix(r.PostForm.Get("To"), narrow):
 		_ = clock.Sleep(r.Context(), clock.System, rand.N(a.window))
 		document = `<Response><Hangup/></Response>`
