@@ -84,6 +84,12 @@ func (m *Manager) settleNow(c *call.Call) error {
 
 // receive rings and runs an inbound call to its end.
 func (s *Session) receive(ctx context.Context) {
+	s.aside(func() { s.ring(ctx) })
+	s.run(ctx)
+}
+
+// ring takes the call as far as its first document, or ends it.
+func (s *Session) ring(ctx context.Context) {
 	s.trace("INVITE from %s to %s", s.call.From, s.call.To)
 	s.inviteSpan(telemetry.Server, s.call.DateCreated)
 	if err := s.connect(ctx); err != nil {
@@ -99,7 +105,6 @@ func (s *Session) receive(ctx context.Context) {
 	s.leg.Ring()
 	s.inviteEvent(180)
 	s.begin((*Session).firstDocument)
-	s.run(ctx)
 }
 
 // host is the address in a source such as [2001:db8::1]:5060, without port and brackets.

@@ -57,11 +57,16 @@ func (s *Session) playVerb(ctx context.Context, doc *document, v *twiml.Play) er
 		s.trace("play digits %s", v.Digits)
 		return s.heard(ctx, s.leg.PlayDigits(v.Digits))
 	}
-	clip, err := s.clip(ctx, doc, v)
+	var clip *audio.Clip
+	var err error
+	s.aside(func() {
+		if clip, err = s.clip(ctx, doc, v); err == nil {
+			s.trace("play %s (%.1f s)", webhook.Redact(v.URL), clip.Duration().Seconds())
+		}
+	})
 	if err != nil {
 		return err
 	}
-	s.trace("play %s (%.1f s)", webhook.Redact(v.URL), clip.Duration().Seconds())
 	return s.play(ctx, one(clip), v.Loop)
 }
 

@@ -116,7 +116,16 @@ func (s *Session) connect(ctx context.Context) error {
 }
 
 // dial takes a queued call: it commits that the INVITE leaves, sends it and runs the call to its end.
-func (s *Session) dial(ctx context.Context) error {
+func (s *Session) dial(ctx context.Context) (err error) {
+	s.aside(func() { err = s.place(ctx) })
+	if err == nil {
+		s.run(ctx)
+	}
+	return err
+}
+
+// place sends the INVITE of a queued call once that is committed, or ends the call.
+func (s *Session) place(ctx context.Context) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -149,7 +158,6 @@ func (s *Session) dial(ctx context.Context) error {
 	s.m.metrics.dialled(s.call.QueueTime)
 	s.inviteSpan(telemetry.Client, now)
 	leg.Invite()
-	s.run(ctx)
 	return nil
 }
 
@@ -177,33 +185,53 @@ func (s *Session) live(ctx context.Context, f func() error) error {
 	return err
 }
 
-// run is the only goroutine that changes the call.
+// run is the only goroutine that changes the call, with those it waits for.
 func (s *Session) run(ctx context.Context) {
 	for !s.over {
+		var f func()
 		select {
 		case e, ok := <-s.leg.Events():
 			if !ok {
 				e = call.LegEnded{Cause: call.Cause{Reason: "leg lost", Local: true}}
 			}
-			s.onLeg(e)
+			f = func() { s.onLeg(e) }
 		case c := <-s.inbox:
-			s.obey(c)
+			f = func() { s.obey(c) }
 		case result := <-s.verbs.ended():
-			s.onDocumentEnd(result)
+			f = func() { s.onDocumentEnd(result) }
 		case <-s.ringing.C():
-			s.trace("nobody answered in time")
-			s.hangup(call.NoAnswer, call.Cause{SIPCode: 487, Reason: "ring time-out", Local: true})
+			f = func() {
+				s.trace("nobody answered in time")
+				s.hangup(call.NoAnswer, call.Cause{SIPCode: 487, Reason: "ring time-out", Local: true})
+			}
 		case <-s.limit.C():
-			s.trace("time limit reached")
-			s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "time limit", Local: true})
+			f = func() {
+				s.trace("time limit reached")
+				s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "time limit", Local: true})
+			}
 		case <-s.retry.C():
-			s.flush()
+			f = s.flush
 		case <-s.noted:
-			s.flush()
+			f = s.flush
 		case <-ctx.Done():
-			s.trace("offhook is shutting down")
-			s.giveUp(context.Cause(ctx).Error())
+			f = func() {
+				s.trace("offhook is shutting down")
+				s.giveUp(context.Cause(ctx).Error())
+			}
 		}
+		s.aside(f)
+	}
+}
+
+// aside runs f in a goroutine of its own and waits for it. Those that live as long as the call and wait most of
+// that time leave deep work to it, which SQL, HTTP and JSON are: a grown stack is kept until its goroutine ends.
+// A panic of f is one of the caller's.
+func (s *Session) aside(f func()) {
+	done := make(chan error)
+	go func() { done <- s.guarded(func() error { f(); return nil }) }()
+	var p panicError
+	if err := <-done; errors.As(err, &p) {
+		panic(p)
 	}
 }
 

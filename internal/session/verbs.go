@@ -96,6 +96,10 @@ func (e panicError) Error() string { return fmt.Sprintf("session: panic: %v", e.
 func (s *Session) guarded(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			if p, ok := r.(panicError); ok { // of aside, which has logged it
+				err = p
+				return
+			}
 			s.log.Error("panic in a call", "panic", r, "stack", string(debug.Stack()))
 			err = panicError{r}
 		}
@@ -122,7 +126,9 @@ func (v *verbs) stop(cause error) {
 
 // runDocuments runs one document after the other until the instructions end. ok is false when ctx ended them.
 func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok bool) {
-	doc, err := start(s, ctx)
+	var doc *document
+	var err error
+	s.aside(func() { doc, err = start(s, ctx) })
 	silent, circled := 0, false
 	for n := 1; ; n++ {
 		var next step
@@ -141,7 +147,7 @@ func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok 
 		case errors.As(err, &stop):
 			return stop.result, true
 		case err != nil:
-			doc, err = s.recoverDocument(ctx, doc, err)
+			s.aside(func() { doc, err = s.recoverDocument(ctx, doc, err) })
 		case !next.jump:
 			return result{reason: "end of document"}, true
 		case n >= maxDocuments || silent >= maxSilentRun:
@@ -151,9 +157,9 @@ func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok 
 				err = fallbackError{err} // the fallback led back to where it came from
 			}
 			circled, n, silent = true, 0, 0
-			doc, err = s.recoverDocument(ctx, doc, err)
+			s.aside(func() { doc, err = s.recoverDocument(ctx, doc, err) })
 		default:
-			doc, err = s.fetch(ctx, next)
+			s.aside(func() { doc, err = s.fetch(ctx, next) })
 		}
 		var last lastError
 		if errors.As(err, &last) {

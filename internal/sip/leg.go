@@ -86,11 +86,13 @@ type Leg struct {
 }
 
 func (e *Endpoint) newLeg() *Leg {
-	return &Leg{
-		e: e, log: e.log, mail: newMailbox(),
+	l := &Leg{
+		e: e, log: e.log,
 		events: make(chan call.LegEvent, maxEvents), gone: make(chan struct{}),
 		timers: make(map[string]clock.Timer), acks: make(map[uint32]*unacked),
 	}
+	l.mail = newMailbox(l.run)
+	return l
 }
 
 func (l *Leg) key() dialogKey { return dialogKey{l.d.callID, l.d.localTag} }
@@ -191,26 +193,19 @@ func (s sink) Timeout() {
 	}, 0)
 }
 
-// run is the only goroutine that changes the leg.
+// run does what is in the mailbox. One at a time is at work, and only it changes the leg.
 func (l *Leg) run() {
-	defer l.e.work.Done()
-	var batch []item
-	for range l.mail.signal {
-		batch = l.mail.take(batch)
+	batch, last := l.mail.take(nil)
+	for ; len(batch) > 0; batch, last = l.mail.take(batch) {
 		for i, it := range batch {
 			batch[i] = item{}
 			if l.state != over || it.request {
 				l.guard(it.do)
 			}
 		}
-		if l.state == over {
-			for _, it := range l.mail.take(nil) {
-				if it.request {
-					l.guard(it.do)
-				}
-			}
-			return
-		}
+	}
+	if last {
+		l.e.work.Done()
 	}
 }
 
