@@ -29,6 +29,7 @@ type NumberFilter struct {
 	AccountSID   string
 	PhoneNumber  string // E.164, or part of one; * stands for one digit
 	FriendlyName string // exact
+	TrunkSID     string
 
 	Limit, Offset int
 	Cursor        twilio.PageToken // as in Filter

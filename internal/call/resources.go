@@ -1,7 +1,6 @@
 package call
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/offhook/offhook/internal/twilio"
@@ -28,6 +27,7 @@ type Number struct {
 	StatusURL      string
 	StatusMethod   string
 	CallerIDLookup bool
+	TrunkSID       string // TK… of the elastic trunk its calls go to; the voice URLs are then ignored
 	DateCreated    time.Time
 	DateUpdated    time.Time
 }
@@ -37,17 +37,10 @@ func (n *Number) PageToken() twilio.PageToken {
 	return twilio.PageToken{SID: n.SID, Time: n.DateCreated.UnixMicro()}
 }
 
-// Trunk is a carrier connection: where calls to numbers go and who may send us calls.
-type Trunk struct {
-	SID       string // TK…
-	Name      string // unique, for people and the command line
-	Host      string // host or host:port the INVITE goes to
-	Transport string // udp, tcp, or udp+tcp: TCP only for an INVITE over the MTU
-	Username  string // digest credentials, "" for none
-	Password  string
-	Sources   []netip.Prefix // where its calls come from; Host's own address is always among them
-	Prefixes  []string       // E.164 prefixes it serves, "+" is all; the longest match wins
-	CPS       float64        // calls a second, 0 unlimited
-	MaxCalls  int            // concurrent calls, 0 unlimited
-	Created   time.Time
+// PutOn puts n on an elastic trunk, by which it loses its voice URLs, or takes it off with "".
+func (n *Number) PutOn(trunkSID string) {
+	n.TrunkSID = trunkSID
+	if trunkSID != "" {
+		n.VoiceURL, n.VoiceFallback = "", ""
+	}
 }

@@ -25,15 +25,15 @@ type Store interface {
 	Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error)
 	CreateTrunk(ctx context.Context, t *call.Trunk) error
 	Trunks(ctx context.Context) ([]call.Trunk, error)
-	DeleteTrunk(ctx context.Context, sid string) error
+	DeleteTrunk(ctx context.Context, accountSID, sid string) error
 }
 
 // Config is what the API stands on.
 type Config struct {
 	Store Store
 	Bus   *bus.Bus
-	// TrunksChanged is told when a trunk was added or removed.
-	TrunksChanged func(context.Context) error
+	// RoutingChanged is told when a trunk was added or removed.
+	RoutingChanged func(context.Context) error
 	// Closing ends the streams when the server shuts down.
 	Closing <-chan struct{}
 	Clock   clock.Clock

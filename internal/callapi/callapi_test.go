@@ -75,9 +75,9 @@ func (f *fake) CreateTrunk(_ context.Context, t *call.Trunk) error {
 
 func (f *fake) Trunks(context.Context) ([]call.Trunk, error) { return f.trunks, f.err }
 
-func (f *fake) DeleteTrunk(_ context.Context, sid string) error {
+func (f *fake) DeleteTrunk(_ context.Context, of, sid string) error {
 	n := len(f.trunks)
-	f.trunks = slices.DeleteFunc(f.trunks, func(t call.Trunk) bool { return t.SID == sid })
+	f.trunks = slices.DeleteFunc(f.trunks, func(t call.Trunk) bool { return t.SID == sid && t.AccountSID == of })
 	if len(f.trunks) == n {
 		return call.ErrNotFound
 	}
@@ -110,7 +110,7 @@ func start(t *testing.T, f *fake) *server {
 	s := &server{store: f, bus: bus.New(), closing: make(chan struct{})}
 	s.Server = httptest.NewServer(New(Config{
 		Store: f, Bus: s.bus, Closing: s.closing, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
-		TrunksChanged: func(context.Context) error { s.changed++; return nil },
+		RoutingChanged: func(context.Context) error { s.changed++; return nil },
 	}))
 	t.Cleanup(s.Close)
 	return s

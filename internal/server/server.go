@@ -50,7 +50,9 @@ type Server struct {
 	tracer     *telemetry.Tracer // nil: off
 	requests   *requests
 
+	routing sync.Mutex // held while trunks and domains are read again, so that none is replaced by an older one
 	trunks  atomic.Pointer[[]call.Trunk]
+	domains atomic.Pointer[[]call.Domain]
 	closing chan struct{} // closed when live streams of the API shall end
 	failed  chan error    // a part that must run has stopped
 	stops   []func()      // what was opened, in order
@@ -90,6 +92,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		closing: make(chan struct{}), failed: make(chan error, 1),
 	}
 	s.trunks.Store(&[]call.Trunk{})
+	s.domains.Store(&[]call.Domain{})
 	if err := s.open(ctx); err != nil {
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -162,16 +165,23 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if err := s.store.PutAccount(ctx, a); err != nil {
 		return err
 	}
-	return s.readTrunks(ctx)
+	return s.readRouting(ctx)
 }
 
-// readTrunks takes the stored trunks as the ones in force.
-func (s *Server) readTrunks(ctx context.Context) error {
+// readRouting takes the stored trunks and domains as the ones in force.
+func (s *Server) readRouting(ctx context.Context) error {
+	s.routing.Lock()
+	defer s.routing.Unlock()
 	trunks, err := s.store.Trunks(ctx)
 	if err != nil {
 		return err
 	}
+	domains, err := s.store.Domains(ctx)
+	if err != nil {
+		return err
+	}
 	s.trunks.Store(&trunks)
+	s.domains.Store(&domains)
 	return nil
 }
 
@@ -264,8 +274,8 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
 		},
 		OwnedFromOnly: s.cfg.Mode == Production,
-		Admission:     s.admission,
 		Tracer:        s.tracer,
+		Admission:     s.admission,
 		Clock:         s.cfg.Clock, Log: s.log,
 	})
 	s.sip, err = sip.Listen(ctx, sip.Config{
@@ -318,12 +328,18 @@ func (s *Server) openHTTP(ctx context.Context) (err error) {
 		return fmt.Errorf("--http: %w (is another offhook running? `--http 127.0.0.1:0` takes a free port)", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/2010-04-01/", twilioapi.New(twilioapi.Config{
+	twilioAPI := twilioapi.New(twilioapi.Config{
 		Calls: s.manager, Store: s.store, MaxConcurrent: maxRequests,
+		Routing: routing(s.store), RoutingChanged: s.readRouting,
 		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
-	}))
+	})
+	mux.Handle("/2010-04-01/", twilioAPI)
+	for _, path := range twilioapi.V1Paths {
+		mux.Handle(path, twilioAPI)
+		mux.Handle(path+"/", twilioAPI)
+	}
 	mux.Handle("/v1/", callapi.New(callapi.Config{
-		Store: s.store, Bus: s.bus, TrunksChanged: s.readTrunks, Closing: s.closing,
+		Store: s.store, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
 		Clock: s.cfg.Clock, Log: s.log,
 	}))
 	mux.HandleFunc("GET /healthz", s.healthz)

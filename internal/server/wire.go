@@ -9,6 +9,8 @@ import (
 	"github.com/offhook/offhook/internal/media"
 	"github.com/offhook/offhook/internal/session"
 	"github.com/offhook/offhook/internal/sip"
+	"github.com/offhook/offhook/internal/store"
+	"github.com/offhook/offhook/internal/twilioapi"
 )
 
 // dialer gives session the SIP endpoint's legs.
@@ -67,3 +69,12 @@ type badRequest struct{ error }
 
 func (badRequest) SIPCode() int    { return 400 }
 func (e badRequest) Unwrap() error { return e.error }
+
+// routing gives twilioapi the store's records.
+func routing(s *store.Store) twilioapi.Routing {
+	return twilioapi.Routing{
+		Domains: s.DomainRecords(), Lists: s.Lists(), Credentials: s.Credentials(), Addresses: s.Addresses(),
+		Mappings: s.Mappings(), Trunks: s.TrunkRecords(), Targets: s.Targets(), Policies: s.Policies(),
+		SourceMappings: s.SourceMappings(),
+	}
+}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/offhook/offhook/internal/call"
 )
@@ -107,38 +105,6 @@ func testNumbers(t *testing.T, b backend) {
 }
 
 func second[T any](_ T, err error) error { return err }
-
-func testTrunks(t *testing.T, b backend) {
-	s := open(t, b.address(t))
-	want := []call.Trunk{
-		{
-			SID: "TK1", Name: "carrier", Host: "sip.carrier.example:5062", Transport: "udp+tcp", Username: "u", Password: "p",
-			Sources:  []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
-			Prefixes: []string{"+", "+44"}, CPS: 2.5, MaxCalls: 30, Created: morning,
-		},
-		{SID: "TK2", Name: "bare", Host: "198.51.100.1", Transport: "udp", Created: morning.Add(time.Second)},
-	}
-	for i := range want {
-		must(t, s.CreateTrunk(t.Context(), &want[i]))
-	}
-	taken := want[0]
-	taken.SID = "TK3"
-	if err := s.CreateTrunk(t.Context(), &taken); !errors.Is(err, call.ErrConflict) {
-		t.Errorf("a taken name: %v, want a conflict", err)
-	}
-	got, err := s.Trunks(t.Context())
-	must(t, err)
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
-		t.Error(diff)
-	}
-	must(t, s.DeleteTrunk(t.Context(), "TK1"))
-	if err := s.DeleteTrunk(t.Context(), "TK1"); !errors.Is(err, call.ErrNotFound) {
-		t.Errorf("second delete: %v", err)
-	}
-	if got, err = s.Trunks(t.Context()); err != nil || len(got) != 1 {
-		t.Errorf("trunks left: %v %v", got, err)
-	}
-}
 
 func testAccounts(t *testing.T, b backend) {
 	s := open(t, b.address(t))

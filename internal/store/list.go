@@ -149,5 +149,8 @@ func (s *Store) ListNumbers(ctx context.Context, f call.NumberFilter) (numbers [
 		l.where("phone_number LIKE ? ESCAPE '!'", "%"+pattern+"%")
 	}
 	l.equal("friendly_name", f.FriendlyName)
+	if f.TrunkSID != "" {
+		l.where("trunk_sid = ? AND trunk_sid <> ''", f.TrunkSID) // in the words of the partial index
+	}
 	return list(ctx, s, l, f.AccountSID, scanNumber)
 }

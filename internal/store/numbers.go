@@ -13,7 +13,7 @@ import (
 const (
 	numberFixed = "sid, account_sid, phone_number, date_created"
 	numberFree  = "friendly_name, voice_url, voice_method, fallback_url, fallback_method, status_url, status_method, " +
-		"caller_id_lookup, date_updated"
+		"caller_id_lookup, trunk_sid, date_updated"
 	numberColumns = numberFixed + ", " + numberFree
 )
 
@@ -23,22 +23,16 @@ var (
 )
 
 func numberValues(n *call.Number) []any {
-	lookup := int64(0)
-	if n.CallerIDLookup {
-		lookup = 1
-	}
 	return []any{
 		n.FriendlyName, n.VoiceURL, n.VoiceMethod, n.VoiceFallback, n.FallbackMethod, n.StatusURL, n.StatusMethod,
-		lookup, micros(n.DateUpdated),
+		bit(n.CallerIDLookup), n.TrunkSID, micros(n.DateUpdated),
 	}
 }
 
 func scanNumber(r scanner) (*call.Number, error) {
 	var n call.Number
-	var lookup int64
 	err := r.Scan(&n.SID, &n.AccountSID, &n.PhoneNumber, asTime{&n.DateCreated}, &n.FriendlyName, &n.VoiceURL,
-		&n.VoiceMethod, &n.VoiceFallback, &n.FallbackMethod, &n.StatusURL, &n.StatusMethod, &lookup, asTime{&n.DateUpdated})
-	n.CallerIDLookup = lookup != 0
+		&n.VoiceMethod, &n.VoiceFallback, &n.FallbackMethod, &n.StatusURL, &n.StatusMethod, asBool{&n.CallerIDLookup}, &n.TrunkSID, asTime{&n.DateUpdated})
 	return &n, err
 }
 
@@ -47,13 +41,23 @@ func (s *Store) CreateNumber(ctx context.Context, n *call.Number) error {
 	args := append([]any{n.SID, n.AccountSID, n.PhoneNumber, micros(n.DateCreated)}, numberValues(n)...)
 	defer s.phones.forget()
 	refusal := fmt.Errorf("store: number %s: %w: it is taken", n.PhoneNumber, call.ErrConflict)
-	return s.change(ctx, refusal, numberInsert, args...)
+	return s.changeNumber(ctx, n, refusal, numberInsert, args...)
 }
 
 // UpdateNumber writes all of a number but its phone number, which never changes.
 func (s *Store) UpdateNumber(ctx context.Context, n *call.Number) error {
 	defer s.phones.forget()
-	return s.change(ctx, call.ErrNotFound, numberUpdate, append(numberValues(n), n.SID, n.AccountSID)...)
+	return s.changeNumber(ctx, n, call.ErrNotFound, numberUpdate, append(numberValues(n), n.SID, n.AccountSID)...)
+}
+
+// changeNumber is change for a number that is written; a *call.MissingError when there is no such elastic trunk.
+func (s *Store) changeNumber(ctx context.Context, n *call.Number, refusal error, query string, args ...any) error {
+	return s.w.api(ctx, &job{run: func(b *batch) error {
+		if err := b.has("trunks", n.TrunkSID, n.AccountSID, "kind = ?", call.Elastic); err != nil {
+			return err
+		}
+		return b.guarded(refusal, query, args...)
+	}})
 }
 
 // DeleteNumber removes a number of an account.

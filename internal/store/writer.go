@@ -544,12 +544,7 @@ func (w *writer) report(err error) {
 
 // verdict reports whether a job's error is about the job alone and leaves the transaction good.
 func verdict(err error) bool {
-	for _, refusal := range []error{call.ErrConflict, call.ErrNotFound, call.ErrLive, call.ErrFull, call.ErrInUse} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, call.ErrConflict) || errors.Is(err, call.ErrNotFound) || errors.Is(err, call.ErrLive)
 }
 
 // sequence numbers the calls in the order of their commits: microseconds since 1970, never twice the

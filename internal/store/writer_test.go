@@ -88,14 +88,14 @@ func TestAFullAPILaneRefusesAtOnce(t *testing.T) {
 	for _, j := range jobs {
 		s.w.apiLane <- j
 	}
-	if err := s.DeleteTrunk(t.Context(), "TK1"); !errors.Is(err, call.ErrUnavailable) {
+	if err := s.DeleteTrunk(t.Context(), "AC1", "TK1"); !errors.Is(err, call.ErrUnavailable) {
 		t.Errorf("a third write: %v, want unavailable", err)
 	}
 	release()
 	for _, j := range jobs {
 		<-j.done
 	}
-	if err := s.DeleteTrunk(t.Context(), "TK1"); !errors.Is(err, call.ErrNotFound) {
+	if err := s.DeleteTrunk(t.Context(), "AC1", "TK1"); !errors.Is(err, call.ErrNotFound) {
 		t.Errorf("when there is room again: %v, want not found", err)
 	}
 }

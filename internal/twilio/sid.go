@@ -15,6 +15,18 @@ const (
 	TrunkPrefix        = "TK"
 	NotificationPrefix = "NO"
 	RequestPrefix      = "RQ"
+
+	DomainPrefix         = "SD" // SIP domain
+	CredentialListPrefix = "CL"
+	CredentialPrefix     = "CR"
+	AccessListPrefix     = "AL"
+	AddressPrefix        = "IP" // of an access control list
+	OriginationPrefix    = "OU" // target of an elastic trunk
+	ByocPrefix           = "BY" // a trunk in /v1/ByocTrunks: the digits are those of its TK…
+	PolicyPrefix         = "NY"
+	TargetPrefix         = "NE" // of a connection policy
+	IPRecordPrefix       = "IL"
+	SourceMappingPrefix  = "IB"
 )
 
 // NewSID makes a new identifier: prefix and 32 lower-case hex digits from crypto/rand.

@@ -25,6 +25,7 @@ import (
 const (
 	apiVersion = "2010-04-01"
 	base       = "/" + apiVersion
+	v1         = "/v1"
 )
 
 // Calls does what the Calls resource asks for (package session). Its errors are *twilio.Error, shown
@@ -55,6 +56,7 @@ type Store interface {
 	// ListNumbers pages as ListCalls does.
 	ListNumbers(ctx context.Context, f call.NumberFilter) (numbers []*call.Number, more bool, err error)
 	// CreateNumber returns call.ErrConflict when somebody has that phone number.
+	// A *call.MissingError says that its trunk is none.
 	CreateNumber(ctx context.Context, n *call.Number) error
 	UpdateNumber(ctx context.Context, n *call.Number) error
 	DeleteNumber(ctx context.Context, accountSID, sid string) error
@@ -64,6 +66,10 @@ type Store interface {
 type Config struct {
 	Calls Calls
 	Store Store
+	// Routing keeps SIP domains, trunks and what belongs to them.
+	Routing Routing
+	// RoutingChanged is told when any of that was changed. Default: nobody is.
+	RoutingChanged func(context.Context) error
 	// MaxConcurrent bounds the requests worked on at once; more are refused with 20429. Default 0, no bound.
 	MaxConcurrent int
 	// Clock stamps and measures. Default clock.System.
@@ -83,14 +89,20 @@ type api struct {
 	buffers  sync.Pool // *[]byte, answers under construction
 }
 
-// New makes the handler of everything under /2010-04-01. It expects the whole path: mount it without
-// stripping a prefix.
+// V1Paths are what Twilio has on other hosts under /v1, and New's handler answers too.
+var V1Paths = []string{"/v1/Trunks", "/v1/ByocTrunks", "/v1/ConnectionPolicies", "/v1/IpRecords", "/v1/SourceIpMappings"}
+
+// New makes the handler of everything under /2010-04-01 and of V1Paths. It expects the whole path: mount it
+// without stripping a prefix.
 func New(cfg Config) http.Handler {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.RoutingChanged == nil {
+		cfg.RoutingChanged = func(context.Context) error { return nil }
 	}
 	if cfg.Version == "" {
 		cfg.Version = "dev"
@@ -125,6 +137,9 @@ func (a *api) route() {
 	r.Post(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.updateNumber))
 	r.Delete(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.deleteNumber))
 
+	a.routeDomains()
+	a.routeTrunks()
+
 	// What Twilio has and this version has not says so, instead of looking like a wrong SID.
 	r.Post("/Accounts", a.handle(a.unavailable))
 	r.Post(account, a.handle(a.unavailable))
@@ -149,7 +164,7 @@ var (
 	unavailableAccount = []string{
 		"Addresses", "Applications", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
 		"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
-		"Keys", "Messages", "OutgoingCallerIds", "Queues", "Recordings", "SIP", "SMS", "SigningKeys", "Tokens",
+		"Keys", "Messages", "OutgoingCallerIds", "Queues", "Recordings", "SMS", "SigningKeys", "Tokens",
 		"Transcriptions", "Usage",
 	}
 )
@@ -258,6 +273,10 @@ type request struct {
 
 // parsePath takes the version and the suffix off the path and notes the format that the suffix asks for.
 func (q *request) parsePath() (string, error) {
+	if strings.HasPrefix(q.r.URL.Path, v1+"/") {
+		q.enc.origin = q.origin()
+		return q.r.URL.Path, nil
+	}
 	path, ok := strings.CutPrefix(q.r.URL.Path, base)
 	if !ok || (path != "" && path[0] != '/') {
 		return "", q.notFound()
@@ -282,6 +301,14 @@ func (q *request) parsePath() (string, error) {
 		return "", e
 	}
 	return "", q.notFound()
+}
+
+// origin is scheme and host as the client has them: the APIs under /v1 answer with whole URLs.
+func (q *request) origin() string {
+	if q.r.TLS != nil || q.r.Header.Get("X-Forwarded-Proto") == "https" {
+		return "https://" + q.r.Host
+	}
+	return "http://" + q.r.Host
 }
 
 // param is a part of the path.
@@ -373,6 +400,7 @@ func (r *refusals) tell(now time.Time) int {
 // public is the error that stands for err in an answer.
 func (q *request) public(err error) *twilio.Error {
 	var e *twilio.Error
+	var missing *call.MissingError
 	switch {
 	case errors.As(err, &e):
 		if e.Status == 0 { // a runtime code has none of its own
@@ -381,6 +409,8 @@ func (q *request) public(err error) *twilio.Error {
 			e = &d
 		}
 		return e
+	case errors.As(err, &missing):
+		return twilio.Errf(20404, "The requested resource %s was not found", clip(missing.SID))
 	case errors.Is(err, call.ErrNotFound):
 		errors.As(q.notFound(), &e)
 		return e

@@ -299,7 +299,7 @@ func TestErrors(t *testing.T) {
 		{"streams", "POST", callsPath + "/" + callSID(1) + "/Streams.json", nil, 404, 20404, "is not available in this version"},
 		{"events", "GET", callsPath + "/" + callSID(1) + "/Events.json", nil, 404, 20404, "is not available in this version"},
 		{"conferences", "GET", base + "/Accounts/" + testSID + "/Conferences.json", nil, 404, 20404, "is not available in this version"},
-		{"SIP domains", "GET", base + "/Accounts/" + testSID + "/SIP/Domains.json", nil, 404, 20404, "is not available in this version"},
+		{"queues", "GET", base + "/Accounts/" + testSID + "/Queues.json", nil, 404, 20404, "is not available in this version"},
 		{"local numbers", "GET", pnPath + "/Local.json", nil, 404, 20404, "is not available in this version"},
 		{"subaccounts", "POST", base + "/Accounts.json", url.Values{"FriendlyName": {"x"}}, 404, 20404, "is not available in this version"},
 		{"account update", "POST", base + "/Accounts/" + testSID + ".json", url.Values{"FriendlyName": {"x"}}, 404, 20404, "is not available in this version"},

@@ -14,13 +14,14 @@ import (
 // It is written by hand because a call is 25 fields and a page up to 1000 of them: reflection would
 // take most of the time of a request.
 type enc struct {
-	b   []byte
-	xml bool
+	b      []byte
+	xml    bool
+	origin string // of the APIs under /v1, whose times are ISO 8601 and whose links are whole URLs
 }
 
 // suffix is what ends the URIs inside an answer.
 func (e *enc) suffix() string {
-	if e.xml {
+	if e.xml || e.origin != "" {
 		return ""
 	}
 	return ".json"
@@ -123,7 +124,7 @@ func (e *enc) bool(name string, v bool) {
 	e.endName(name)
 }
 
-// time writes RFC 2822, or null for the zero time.
+// time writes RFC 2822, or ISO 8601, or null for the zero time.
 func (e *enc) time(name string, t time.Time) {
 	if t.IsZero() {
 		e.null(name)
@@ -133,7 +134,11 @@ func (e *enc) time(name string, t time.Time) {
 	if !e.xml {
 		e.b = append(e.b, '"')
 	}
-	e.b = twilio.AppendTime(e.b, t)
+	if e.origin != "" {
+		e.b = t.UTC().AppendFormat(e.b, "2006-01-02T15:04:05Z")
+	} else {
+		e.b = twilio.AppendTime(e.b, t)
+	}
 	if !e.xml {
 		e.b = append(e.b, '"')
 	}
@@ -146,12 +151,42 @@ func (e *enc) link(name string, parts ...string) {
 	if !e.xml {
 		e.b = append(e.b, '"')
 	}
+	e.text(e.origin)
 	for _, p := range parts {
 		e.b = append(e.b, p...) // SIDs and names of our own: nothing to escape
 	}
 	e.b = append(e.b, e.suffix()...)
 	if !e.xml {
 		e.b = append(e.b, '"')
+	}
+	e.endName(name)
+}
+
+// self writes where the resource itself is.
+func (e *enc) self(parts ...string) {
+	if e.origin != "" {
+		e.link("url", parts...)
+		return
+	}
+	e.link("uri", parts...)
+}
+
+// strs writes a list of texts.
+func (e *enc) strs(name string, values []string) {
+	e.name(name)
+	if !e.xml {
+		e.b = append(e.b, '[')
+	}
+	for _, v := range values {
+		if e.xml {
+			e.str("value", v)
+			continue
+		}
+		e.comma()
+		e.quote(v)
+	}
+	if !e.xml {
+		e.b = append(e.b, ']')
 	}
 	e.endName(name)
 }
@@ -226,6 +261,16 @@ func (e *enc) quote(s string) {
 		return
 	}
 	e.b = append(e.b, '"')
+	e.text(s)
+	e.b = append(e.b, '"')
+}
+
+// text writes what is between the quotes of a JSON string, or XML character data.
+func (e *enc) text(s string) {
+	if e.xml {
+		e.escapeXML(s)
+		return
+	}
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -269,7 +314,6 @@ func (e *enc) quote(s string) {
 		start = i
 	}
 	e.b = append(e.b, s[start:]...)
-	e.b = append(e.b, '"')
 }
 
 func (e *enc) escapeXML(s string) {

@@ -36,6 +36,7 @@ type param[T any] struct {
 type form[T any] struct {
 	params []param[T]
 	index  map[string]int
+	must   []string // names of those that must be given and not be empty
 }
 
 func newForm[T any](groups ...[]param[T]) form[T] {
@@ -46,6 +47,12 @@ func newForm[T any](groups ...[]param[T]) form[T] {
 		}
 		f.index[p.name] = i
 	}
+	return f
+}
+
+// requiring is f with parameters that must be given and not be empty.
+func requiring[T any](f form[T], names ...string) form[T] {
+	f.must = names
 	return f
 }
 
@@ -175,7 +182,7 @@ func filters[T any](params ...param[T]) []param[T] {
 func (f form[T]) decode(q *request, dst *T, required func() error) ([]pair, error) {
 	var given []pair
 	var missing, invalid error
-	var seen uint64
+	var seen, filled uint64
 	read := func(raw string) error {
 		return eachPair(raw, func(name, value string) error {
 			i, known := f.index[name]
@@ -187,6 +194,9 @@ func (f form[T]) decode(q *request, dst *T, required func() error) ([]pair, erro
 				return nil
 			}
 			seen |= 1 << i
+			if value != "" {
+				filled |= 1 << i
+			}
 			if !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 {
 				return twilio.Errf(20001, "%s is not valid UTF-8 text", name)
 			}
@@ -210,6 +220,11 @@ func (f form[T]) decode(q *request, dst *T, required func() error) ([]pair, erro
 	}
 	if err := errors.Join(read(body), read(q.r.URL.RawQuery)); err != nil {
 		return nil, err
+	}
+	for _, name := range f.must {
+		if missing == nil && filled&(1<<f.index[name]) == 0 {
+			missing = twilio.Errf(20001, "%s is required", name)
+		}
 	}
 	if missing == nil && required != nil {
 		missing = required()

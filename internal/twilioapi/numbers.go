@@ -13,7 +13,7 @@ type numberParams struct {
 	phone                                         string
 	friendlyName                                  *string
 	voiceURL, voiceMethod, fallback, fallbackMeth *string
-	statusURL, statusMethod                       *string
+	statusURL, statusMethod, trunk                *string
 	lookup                                        *bool
 }
 
@@ -26,6 +26,7 @@ var numberFields = []param[numberParams]{
 	change("VoiceFallbackMethod", func(p *numberParams) **string { return &p.fallbackMeth }),
 	change("StatusCallback", func(p *numberParams) **string { return &p.statusURL }),
 	change("StatusCallbackMethod", func(p *numberParams) **string { return &p.statusMethod }),
+	change("TrunkSid", func(p *numberParams) **string { return &p.trunk }),
 	boolean("VoiceCallerIdLookup", func(p *numberParams) **bool { return &p.lookup }),
 
 	notYet[numberParams]("AddressSid"),
@@ -39,7 +40,6 @@ var numberFields = []param[numberParams]{
 	notYet[numberParams]("SmsFallbackUrl"),
 	notYet[numberParams]("SmsMethod", "POST"),
 	notYet[numberParams]("SmsUrl"),
-	notYet[numberParams]("TrunkSid"),
 	notYet[numberParams]("VoiceApplicationSid"),
 	notYet[numberParams]("VoiceReceiveMode", "voice"),
 }
@@ -70,6 +70,9 @@ func (p *numberParams) apply(n *call.Number) {
 	}
 	if p.lookup != nil {
 		n.CallerIDLookup = *p.lookup
+	}
+	if p.trunk != nil {
+		n.PutOn(*p.trunk)
 	}
 }
 
@@ -210,43 +213,48 @@ func (e *enc) phoneNumber(n *call.Number) {
 	e.object("incoming_phone_number", func() {
 		e.str("sid", n.SID)
 		e.str("account_sid", n.AccountSID)
-		e.str("friendly_name", n.FriendlyName)
-		e.str("phone_number", n.PhoneNumber)
-		e.str("voice_url", n.VoiceURL)
-		e.str("voice_method", n.VoiceMethod)
-		e.str("voice_fallback_url", n.VoiceFallback)
-		e.str("voice_fallback_method", n.FallbackMethod)
-		e.bool("voice_caller_id_lookup", n.CallerIDLookup)
-		e.str("voice_application_sid", "")
+		e.numberFields(n)
 		e.str("voice_receive_mode", "voice")
-		e.str("status_callback", n.StatusURL)
-		e.str("status_callback_method", n.StatusMethod)
-		e.null("trunk_sid")
-		e.str("sms_application_sid", "")
-		e.str("sms_url", "")
-		e.str("sms_method", "POST")
-		e.str("sms_fallback_url", "")
-		e.str("sms_fallback_method", "POST")
-		e.child("capabilities", func() {
-			e.bool("voice", true)
-			e.bool("sms", false)
-			e.bool("mms", false)
-			e.bool("fax", false)
-		})
 		e.null("address_sid")
-		e.str("address_requirements", "none")
 		e.str("emergency_status", "Inactive")
 		e.null("emergency_address_sid")
 		e.str("emergency_address_status", "unregistered")
 		e.null("identity_sid")
 		e.null("bundle_sid")
-		e.bool("beta", false)
 		e.str("origin", "hosted")
 		e.str("status", "in-use")
 		e.null("type")
-		e.str("api_version", apiVersion)
 		e.time("date_created", n.DateCreated)
 		e.time("date_updated", n.DateUpdated)
 		e.link("uri", base+"/Accounts/", n.AccountSID, "/IncomingPhoneNumbers/", n.SID)
 	})
+}
+
+// numberFields writes what both faces of a number have.
+func (e *enc) numberFields(n *call.Number) {
+	e.str("friendly_name", n.FriendlyName)
+	e.str("phone_number", n.PhoneNumber)
+	e.str("voice_url", n.VoiceURL)
+	e.str("voice_method", n.VoiceMethod)
+	e.str("voice_fallback_url", n.VoiceFallback)
+	e.str("voice_fallback_method", n.FallbackMethod)
+	e.bool("voice_caller_id_lookup", n.CallerIDLookup)
+	e.str("voice_application_sid", "")
+	e.str("status_callback", n.StatusURL)
+	e.str("status_callback_method", n.StatusMethod)
+	e.opt("trunk_sid", n.TrunkSID)
+	e.str("sms_application_sid", "")
+	e.str("sms_url", "")
+	e.str("sms_method", "POST")
+	e.str("sms_fallback_url", "")
+	e.str("sms_fallback_method", "POST")
+	e.child("capabilities", func() {
+		e.bool("voice", true)
+		e.bool("sms", false)
+		e.bool("mms", false)
+		e.bool("fax", false)
+	})
+	e.str("address_requirements", "none")
+	e.bool("beta", false)
+	e.str("api_version", apiVersion)
 }

@@ -76,7 +76,7 @@ func (q *request) list(p *page, path, key string, n int, more bool, place func(i
 	if p.token.Before && !more {
 		previous = false
 	}
-	uri := func(number int, token string) string { return p.uri(path+e.suffix(), number, token) }
+	uri := func(number int, token string) string { return e.origin + p.uri(path+e.suffix(), number, token) }
 	nextURI, previousURI := "", ""
 	if next {
 		nextURI = uri(p.number+1, place(n-1).String())
@@ -92,6 +92,26 @@ func (q *request) list(p *page, path, key string, n int, more bool, place func(i
 
 	const itemSize = 2500 // bytes of a call, the largest
 	e.b = slices.Grow(e.b, (n+1)*itemSize)
+	if e.origin != "" {
+		e.object("", func() {
+			e.child("meta", func() {
+				e.number("page", int64(p.number))
+				e.number("page_size", int64(p.size))
+				e.str("first_page_url", uri(0, ""))
+				e.opt("previous_page_url", previousURI)
+				e.str("url", uri(p.number, p.rawToken))
+				e.opt("next_page_url", nextURI)
+				e.str("key", key)
+			})
+			e.name(key)
+			e.b = append(e.b, '[')
+			for i := range n {
+				item(i)
+			}
+			e.b = append(e.b, ']')
+		})
+		return
+	}
 	if e.xml {
 		e.head()
 		e.b = append(e.b, '<')
