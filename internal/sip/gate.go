@@ -135,6 +135,7 @@ func read(data []byte, stream bool) (m raw) {
 				if v == nil || v.Host == "" {
 					m.blame("Bad Via")
 				} else {
+					tidy(&v.Params)
 					m.branch, _ = v.Params.Get("branch")
 				}
 			}
@@ -186,9 +187,22 @@ func (m *raw) startLine(line []byte) {
 		m.blame("Bad Start Line")
 	case string(f[2]) != "SIP/2.0" && string(f[2]) != "sip/2.0":
 		m.fault = &fault{code: 505, reason: "Version Not Supported"}
+	case otherScheme(f[1]):
+		m.fault = &fault{code: 416, reason: "Unsupported URI Scheme"} // sipgo's parser knows no scheme with a dot
 	case len(f[1]) < 3 || bytes.ContainsAny(f[1], `<>"`) || sip.ParseUri(string(f[1]), &uri) != nil || uri.Wildcard:
 		m.blame("Bad Request-URI")
 	}
+}
+
+// otherScheme reports whether a URI has a scheme that is none of SIP's (RFC 3986 section 3.1).
+func otherScheme(uri []byte) bool {
+	scheme, _, ok := bytes.Cut(uri, []byte{':'})
+	for i, c := range scheme {
+		if !('a' <= c|0x20 && c|0x20 <= 'z' || i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.')) {
+			return false
+		}
+	}
+	return ok && len(scheme) > 0 && !bytes.EqualFold(scheme, []byte("sip")) && !bytes.EqualFold(scheme, []byte("sips"))
 }
 
 func looksLikeRequest(line []byte) bool {
@@ -334,6 +348,7 @@ func received(value []byte, src netip.AddrPort) ([]byte, netip.AddrPort) {
 	if v.Port <= 0 || v.Port > math.MaxUint16 {
 		to = netip.AddrPortFrom(src.Addr(), 5060)
 	}
+	tidy(&v.Params)
 	rport, asked := v.Params.Get("rport")
 	if asked && rport == "" {
 		v.Params.Add("rport", strconv.Itoa(int(src.Port())))

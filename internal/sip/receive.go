@@ -29,6 +29,15 @@ func (e *Endpoint) mark(m sip.Message) {
 		return
 	}
 	count(&e.traffic.requestsIn, req.Method)
+	if via := req.Via(); via != nil {
+		tidy(&via.Params)
+	}
+	if from := req.From(); from != nil {
+		tidy(&from.Params)
+	}
+	if to := req.To(); to != nil {
+		tidy(&to.Params)
+	}
 	if req.Method == sip.CANCEL {
 		req.Method = methodCancel
 	}
@@ -50,6 +59,21 @@ func (e *Endpoint) mark(m sip.Message) {
 			l.mail.post(func() { l.onACK(req) }, maxInbox)
 		}
 	}
+}
+
+// tidy takes the white space off parameters that may stand around '=' and ';' (RFC 3261 section 25.1): sipgo
+// leaves it in, and then finds neither tag nor branch. The names of those two are put in small letters.
+func tidy(params *sip.HeaderParams) {
+	for i := range *params {
+		p := &(*params)[i]
+		p.K, p.V = strings.TrimSpace(p.K), strings.TrimSpace(p.V)
+		for _, name := range [...]string{"tag", "branch", "rport"} {
+			if strings.EqualFold(p.K, name) {
+				p.K = name
+			}
+		}
+	}
+	params.Remove("")
 }
 
 // markResponse hands a provisional response to an INVITE to its leg in the order of arrival. The transaction
