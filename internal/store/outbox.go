@@ -11,7 +11,7 @@ import (
 )
 
 // A row is pending, then delivered or dead (columns state). Delivered rows stay for those who look, until
-// some retention removes them.
+// the sweeper removes them.
 
 const outboxColumns = "id, call_sid, account_sid, seq, method, url, params, created_at, attempts, due_at, last_error, " +
 	"state, delivered_at"

@@ -38,6 +38,8 @@ type Config struct {
 
 	LiveLane int // writes of live calls that may wait before callers block; default 1024
 	APILane  int // writes of the API that may wait before more are refused; default 256
+
+	KeepDelivered time.Duration // how long a delivered callback is kept; default 30 days
 }
 
 // Store is an open database. Its methods are safe for concurrent use; each write returns after its commit.
@@ -45,10 +47,11 @@ type Config struct {
 // A write that fails with call.ErrUnavailable was not acknowledged: after a lost connection it may have
 // happened all the same, so a caller that repeats it must expect call.ErrConflict.
 type Store struct {
-	cfg   Config
-	d     *dialect
-	epoch int64
-	w     *writer
+	cfg     Config
+	d       *dialect
+	epoch   int64
+	w       *writer
+	sweeper *sweeper
 
 	// SQLite only
 	lock       *os.File // held while open
@@ -70,6 +73,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.KeepDelivered == 0 {
+		cfg.KeepDelivered = defaultKeep
 	}
 	if cfg.Node == "" {
 		cfg.Node, _ = os.Hostname()
@@ -116,6 +122,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		committed = s.checkpoint.committed
 	}
 	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq), committed)
+	s.sweeper = s.newSweeper()
 	return s, nil
 }
 
@@ -158,6 +165,7 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 // Close commits what waits, then closes the database. It is idempotent.
 func (s *Store) Close() error {
 	s.close.Do(func() {
+		s.sweeper.close()
 		s.w.close()
 		if s.checkpoint != nil {
 			s.checkpoint.close()
