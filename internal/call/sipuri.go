@@ -33,8 +33,9 @@ func SplitSIP(uri string) (target string, headers map[string]string, err error) 
 		if !isHeaderName(name) {
 			return "", nil, twilio.Err(21228, name)
 		}
+		raw := only(value, func(c byte) bool { return c > ' ' && c < 0x7f && c != '<' && c != '>' && c != '"' })
 		value, err := url.PathUnescape(value) // a + stays a +, RFC 3261 section 19.1.1
-		if err != nil || !only(value, func(c byte) bool { return c >= ' ' && c != 0x7f }) {
+		if !raw || err != nil || !only(value, func(c byte) bool { return c >= ' ' && c != 0x7f }) {
 			return "", nil, twilio.Err(21229, name)
 		}
 		headers[name] = value
