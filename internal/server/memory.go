@@ -11,15 +11,20 @@ const (
 	// transactions of ended calls for 32 s (RFC 3261, Timers L and D).
 	idleAfter = 34 * time.Second
 	idleCheck = 2 * time.Second
+	// crowd is how many calls have to have come since the last time that setting them up is worth a collection:
+	// each leaves 0.1 MB behind.
+	crowd = 100
 )
 
-// giveBackMemory returns to the system what many calls took, once the last one is long over: Go collects an
-// idle process every two minutes only, and gives pages back by and by. live is the number of live calls,
-// taken that of all so far, free is debug.FreeOSMemory. It runs until done is closed.
+// giveBackMemory returns to the system what is not used any more: after the start, when many new calls have come
+// and no more do, and when the last call is long over. Go by itself collects a process that does not allocate, as
+// calls that only talk do not, every two minutes, and gives pages back by and by. live is the number of live
+// calls, taken that of all so far, free is debug.FreeOSMemory. It runs until done is closed.
 func giveBackMemory(c clock.Clock, live func() int, taken func() uint64, free func(), done <-chan struct{}) {
+	free()
 	t := c.NewTimer(idleCheck)
 	defer t.Stop()
-	var seen, given uint64
+	var seen, given, settled uint64 // of taken: at the last look, when all was given back, when a crowd had come
 	quiet := c.Now()
 	for {
 		select {
@@ -27,10 +32,17 @@ func giveBackMemory(c clock.Clock, live func() int, taken func() uint64, free fu
 		case <-done:
 			return
 		}
-		if n := taken(); n != seen || live() > 0 {
+		n, busy := taken(), live() > 0
+		switch {
+		case n != seen:
 			seen, quiet = n, c.Now()
-		} else if seen != given && c.Now().Sub(quiet) >= idleAfter {
-			given = seen
+		case busy:
+			if quiet = c.Now(); n-settled >= crowd {
+				settled = n
+				free()
+			}
+		case seen != given && c.Now().Sub(quiet) >= idleAfter:
+			given, settled = seen, seen
 			free()
 		}
 		t.Reset(idleCheck)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -315,6 +316,7 @@ func (s *Server) openManager(ctx context.Context) error {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
+		runtime.GC() // and again in giveBackMemory: a sync.Pool keeps the 16 MiB of the migrations' parser through one
 		giveBackMemory(s.cfg.Clock, s.manager.Count, s.manager.Taken, debug.FreeOSMemory, stop)
 	}()
 	s.opened(func() { close(stop); <-stopped })
