@@ -104,6 +104,7 @@ func (l *listener) Accept() (net.Conn, error) {
 const (
 	firstWait   = 30 * time.Second // until it says something
 	messageWait = 10 * time.Second // from a message's first byte to its last
+	lastWait    = time.Second      // for our last answers
 	idleWait    = time.Hour        // between messages; a call may be silent that long
 	maxMessage  = 32 << 10         // bytes of a message; sipgo's buffer for datagrams has as many
 )
@@ -140,8 +141,9 @@ func (c *streamConn) Read(p []byte) (int, error) {
 				return 0, err
 			}
 		}
-		if !m.framed {
-			return 0, io.EOF // nothing tells where the next message begins
+		if !m.framed { // nothing tells where the next message begins
+			c.linger()
+			return 0, io.EOF
 		}
 		if pass {
 			c.out = data
@@ -211,6 +213,15 @@ func (c *streamConn) fill() error {
 		return nil
 	}
 	return err
+}
+
+// linger reads on without looking, so that the answers to earlier messages get out before the connection is
+// closed, and the kernel does not throw them away for what is left to read.
+func (c *streamConn) linger() {
+	_ = c.SetReadDeadline(clock.System.Now().Add(lastWait)) // the kernel's clock
+	for err := error(nil); err == nil; {
+		_, err = c.Conn.Read(c.buf[:cap(c.buf)])
+	}
 }
 
 // keepAlives drops the line ends before a message, and answers a ping (RFC 5626 section 3.5.1).
