@@ -37,7 +37,8 @@ func (t *Tracer) About(ctx context.Context, callSID string) {
 		return
 	}
 	if q, ok := ctx.Value(requestKey{}).(*Request); ok {
-		q.callSID.Store(&callSID)
+		sid := callSID // a copy, so that nothing is allocated while tracing is off
+		q.callSID.Store(&sid)
 	}
 }
 
