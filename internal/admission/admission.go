@@ -177,14 +177,21 @@ func (c *Controller) look(now time.Time) {
 	c.tokens = min(c.tokens+c.rate*min(since, calm).Seconds(), max(burst, c.rate*ripple.Seconds()))
 }
 
-// level is that of the highest gauge, which becomes the reason.
+// level is that of the highest gauge, which becomes the reason: the time that calls take is one only when no
+// other gauge says why.
 func (c *Controller) level(now time.Time, since time.Duration) float64 {
-	name, highest := openingName, c.opening.level(now)
+	var name string
+	highest := 0.0
 	for _, g := range c.gauges {
 		if l := g.Read(since); l > highest {
 			name, highest = g.Name, l
 		}
 	}
+	opening := c.opening.level(now)
+	if highest <= 1 && opening > highest {
+		name = openingName
+	}
+	highest = max(highest, opening)
 	if highest > 1 || c.reason == "" {
 		c.reason = name
 	}

@@ -16,7 +16,17 @@ import (
 func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()
+	taken, unstored := in.Taken, false
+	if taken.IsZero() {
+		taken = m.Clock.Now()
+	}
+	defer func() {
+		if !unstored {
+			m.Admission.Opened(m.Clock.Now().Sub(taken))
+		}
+	}()
 	refuse := func(code int, reason string) {
+		unstored = code == 503
 		m.Log.Info("inbound call refused", "from", in.From, "to", in.To, "source", in.Source, "sip_code", code, "reason", reason)
 		leg.Reject(code, reason)
 		go func() { // owned by the leg: its events end with it
@@ -34,11 +44,6 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 		return
 	}
 	now := m.Clock.Now()
-	taken := in.Taken
-	if taken.IsZero() {
-		taken = now
-	}
-	defer func() { m.Admission.Opened(m.Clock.Now().Sub(taken)) }()
 	c := &call.Call{
 		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: number.AccountSID,
 		To: in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,

@@ -226,7 +226,7 @@ func (m *Manager) Count() int {
 }
 
 // Create stores an outbound call and puts it into its dialling queue.
-func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreateParams) (*call.Call, error) {
+func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreateParams) (_ *call.Call, err error) {
 	if m.Draining() {
 		return nil, twilio.Err(20503)
 	}
@@ -237,7 +237,12 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		return nil, twilio.Errf(20503, "Service unavailable: too many calls are being set up, try again")
 	}
 	now := m.Clock.Now()
-	defer func() { m.Admission.Opened(m.Clock.Now().Sub(now)) }()
+	defer func() {
+		var refusal *twilio.Error
+		if err == nil || errors.As(err, &refusal) {
+			m.Admission.Opened(m.Clock.Now().Sub(now))
+		}
+	}()
 	c := &call.Call{
 		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: accountSID,
 		To: p.To, From: p.From, Direction: call.OutboundAPI, Status: call.Queued,

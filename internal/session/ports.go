@@ -89,7 +89,8 @@ type Admission interface {
 	Admit() bool
 	// Room is Admit for a call that was accepted and can wait.
 	Room() bool
-	// Opened says how long the server took to set up a call that it had admitted, stored or not.
+	// Opened says how long the server took to store a call that it had admitted, or to find that it is none of
+	// its own. A call that the store did not take says nothing.
 	Opened(took time.Duration)
 }
 
