@@ -358,6 +358,40 @@ func TestTrunkDefaults(t *testing.T) {
 	}
 }
 
+func TestTrunkTargets(t *testing.T) {
+	s := start(t, &fake{})
+	body := `{"name":"two","targets":[{"uri":"sip:a.example;transport=tls"},{"uri":"sip:b.example","priority":0,"weight":1,"enabled":false}],
+		"secure":true,"ping":30,"username":"u","password":"secret","register":{"registrar":"reg.example","contact":"us","expires":600}}`
+	res := s.ask(t, "POST", "/v1/trunks", body)
+	var answer trunk
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode != 201 {
+		t.Fatal(res.Status, err)
+	}
+	got := s.store.trunks[0]
+	if got.AccountSID != accountSID || !got.Secure || got.Ping != 30*time.Second || got.Kind != call.Carrier || got.Voice.Method != "POST" {
+		t.Errorf("stored %+v", got)
+	}
+	if r := got.Register; *r != (call.Register{Registrar: "reg.example", Contact: "us", Expires: 10 * time.Minute}) {
+		t.Errorf("registration %+v", r)
+	}
+	a, b := got.Targets[0], got.Targets[1]
+	if a.URI != "sip:a.example;transport=tls" || a.Priority != 10 || a.Weight != 10 || !a.Enabled || a.OwnerSID != got.SID ||
+		b.Priority != 0 || b.Weight != 1 || b.Enabled || a.SID == b.SID {
+		t.Errorf("targets %+v", got.Targets)
+	}
+	if len(answer.Targets) != 2 || *answer.Targets[1].Enabled || answer.Register.Expires != 600 || answer.Ping != 30 || !answer.Secure {
+		t.Errorf("answered %+v", answer)
+	}
+	s.store.trunks[0].AccountSID = "AC00000000000000000000000000000002"
+	if res := s.ask(t, "DELETE", "/v1/trunks/"+got.SID, ""); res.StatusCode != 404 {
+		t.Errorf("another account's trunk deleted: %s", res.Status)
+	}
+	var list []trunk
+	if err := json.NewDecoder(s.ask(t, "GET", "/v1/trunks", "").Body).Decode(&list); err != nil || len(list) != 0 {
+		t.Errorf("another account's trunks listed: %+v %v", list, err)
+	}
+}
+
 func TestTrunkValidation(t *testing.T) {
 	s := start(t, &fake{})
 	for body, want := range map[string]string{
@@ -380,15 +414,26 @@ func TestTrunkValidation(t *testing.T) {
 		`{"name":"x","host":"2001:db8::1"}`:         "brackets",
 		`{"name":"x","host":"h","transport":"tls"}`: "transport",
 		`{"name":"x","host":"h","username":"u"}`:    "together",
-		`{"name":"x","host":"h","username":"a\"b","password":"p"}`: "SipAuthUsername",
-		`{"name":"x","host":"h","cps":-1}`:                         "cps",
-		`{"name":"x","host":"h","maxCalls":-1}`:                    "maxCalls",
-		`{"name":"x","host":"h","maxCalls":1.5}`:                   "maxCalls",
-		`{"name":"x","host":"h","prefixes":["1555"]}`:              "prefixes",
-		`{"name":"x","host":"h","prefixes":["+1234567890123456"]}`: "prefixes",
-		`{"name":"x","host":"h","sources":["example.com"]}`:        "sources",
-		`{"name":"x","host":"h","sources":["1.2.3.4/33"]}`:         "sources",
-		`{"name":"` + strings.Repeat("x", 70000) + `"}`:            "too large",
+		`{"name":"x","host":"h","username":"a\"b","password":"p"}`:                             "SipAuthUsername",
+		`{"name":"x","host":"h","cps":-1}`:                                                     "cps",
+		`{"name":"x","host":"h","maxCalls":-1}`:                                                "maxCalls",
+		`{"name":"x","host":"h","maxCalls":1.5}`:                                               "maxCalls",
+		`{"name":"x","host":"h","prefixes":["1555"]}`:                                          "prefixes",
+		`{"name":"x","host":"h","prefixes":["+1234567890123456"]}`:                             "prefixes",
+		`{"name":"x","host":"h","sources":["example.com"]}`:                                    "sources",
+		`{"name":"x","host":"h","sources":["1.2.3.4/33"]}`:                                     "sources",
+		`{"name":"x","host":"h","elastic":true}`:                                               "/v1/Trunks",
+		`{"name":"x","host":"h","ping":4}`:                                                     "ping",
+		`{"name":"x","targets":[{"uri":"h"}]}`:                                                 "targets",
+		`{"name":"x","targets":[{"uri":"sip:h","weight":0}]}`:                                  "Weight",
+		`{"name":"x","targets":[{"uri":"sip:h","priority":-1}]}`:                               "Priority",
+		`{"name":"x","host":"h","register":{}}`:                                                "username",
+		`{"name":"x","host":"h","register":{"username":"u"}}`:                                  "together",
+		`{"name":"x","host":"h","username":"u","password":"p","register":{"registrar":"a b"}}`: "registrar",
+		`{"name":"x","host":"h","username":"u","password":"p","register":{"contact":"a b"}}`:   "contact",
+		`{"name":"x","host":"h","username":"u","password":"p","register":{"expires":5}}`:       "expires",
+		`{"name":"x","targets":[{"uri":"sip:h"}],"username":"u","password":"p","register":{}}`: "registrar",
+		`{"name":"` + strings.Repeat("x", 70000) + `"}`:                                        "too large",
 	} {
 		status, code, detail := refusal(t, s.ask(t, "POST", "/v1/trunks", body))
 		if len(body) > 100 {

@@ -155,6 +155,9 @@ func trunkOf(w trunk, accountSID string, now time.Time) (*call.Trunk, string) {
 		}
 		t.Targets = append(t.Targets, made)
 	}
+	if err := t.Validate(); err != nil { // fills in what Twilio's APIs show
+		return nil, err.Error()
+	}
 	wrong := ""
 	t.Register, wrong = registerOf(w)
 	return t, wrong

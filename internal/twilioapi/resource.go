@@ -229,7 +229,7 @@ func listResources[T call.Resource](q *request, r *resource[T], scope []string) 
 // refusal is what the customer is told when the store refuses.
 func (r *resource[T]) refusal(err error) error {
 	code := 0
-	switch {
+	switch { // the first two are conflicts too
 	case err == nil:
 		return nil
 	case errors.Is(err, call.ErrFull):
@@ -237,15 +237,15 @@ func (r *resource[T]) refusal(err error) error {
 		if code == 0 {
 			return twilio.Errf(20409, "The account has as many of these as there may be")
 		}
-	case errors.Is(err, call.ErrConflict):
-		code = r.codes.taken
-		if code == 0 {
-			return twilio.Errf(20409, "This exists already")
-		}
 	case errors.Is(err, call.ErrInUse):
 		code = r.codes.used
 		if code == 0 {
 			return twilio.Errf(20409, "Another resource refers to this one: change or delete that first")
+		}
+	case errors.Is(err, call.ErrConflict):
+		code = r.codes.taken
+		if code == 0 {
+			return twilio.Errf(20409, "This exists already")
 		}
 	default:
 		return err
