@@ -5,12 +5,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/net/publicsuffix"
 
 	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
@@ -21,17 +18,15 @@ import (
 // for and the documents that may be used again. It is safe for concurrent use and needs no closing.
 type Client struct {
 	h     *Hooks
-	token string // of the account, signs what carries parameters
-	jar   http.CookieJar
+	token string   // of the account, signs what carries parameters
+	jar   *cookies // nil: none are kept
 	creds credentials
 	docs  *documents // nil: nothing is stored
 }
 
 // Client makes the client of one call. authToken is the token of the account that owns the call.
 func (h *Hooks) Client(authToken string) *Client {
-	// New fails only for a bad option, and there is none.
-	jar, _ := cookiejar.New(&cookiejar.Options{PublicSuffixList: publicsuffix.List})
-	return &Client{h: h, token: authToken, jar: jar, docs: &documents{}}
+	return &Client{h: h, token: authToken, jar: &cookies{}, docs: &documents{}}
 }
 
 // callback makes the client of one status callback: those are no part of a call's browsing.

@@ -97,7 +97,7 @@ func (x *exchange) header(req *http.Request, target string, params url.Values) {
 	// idle one turns out to have been dropped by the server.
 	h["X-Idempotency-Key"] = nil
 	if x.c.jar != nil && x.kind != kindMedia {
-		for _, cookie := range x.c.jar.Cookies(req.URL) {
+		for _, cookie := range x.c.jar.of(req.URL) {
 			req.AddCookie(cookie)
 		}
 	}
@@ -123,12 +123,26 @@ func (x *exchange) roundTrip(ctx context.Context, req *http.Request) (*answer, *
 	defer func() { _ = resp.Body.Close() }()
 	idle.Reset(x.o.read)
 	if x.c.jar != nil && x.kind != kindMedia {
-		x.c.jar.SetCookies(req.URL, resp.Cookies())
+		x.c.jar.set(req.URL, resp.Cookies())
 	}
 	a := &answer{status: resp.StatusCode, header: resp.Header}
 	limit := x.limit(resp)
 	var over bool
-	a.body, over, err = readBody(resp.Body, limit, func() { idle.Reset(x.o.read) })
+	large := false
+	a.body, over, err = readBody(resp.Body, limit, func(n int) error {
+		if n > largeMedia && limit == MaxMedia && !large {
+			idle.Stop() // it is us who are waiting
+			if err := x.c.h.media.large.take(ctx); err != nil {
+				return err
+			}
+			large = true
+		}
+		idle.Reset(x.o.read)
+		return nil
+	})
+	if large {
+		defer func() { x.c.h.media.large.own(a.body, over || err != nil) }()
+	}
 	switch {
 	case err != nil:
 		f := classify(ctx, err)
@@ -148,8 +162,8 @@ func (x *exchange) limit(resp *http.Response) int {
 	return twiml.MaxBody
 }
 
-// readBody reads up to limit bytes and calls progress after each piece.
-func readBody(r io.Reader, limit int, progress func()) (body []byte, over bool, err error) {
+// readBody reads up to limit bytes and calls progress after each piece with how many there are.
+func readBody(r io.Reader, limit int, progress func(n int) error) (body []byte, over bool, err error) {
 	body = make([]byte, 0, 1024)
 	for {
 		if len(body) == cap(body) {
@@ -157,7 +171,9 @@ func readBody(r io.Reader, limit int, progress func()) (body []byte, over bool, 
 		}
 		n, err := r.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
-		progress()
+		if err := progress(len(body)); err != nil {
+			return body, false, err
+		}
 		if len(body) > limit {
 			return body[:limit], true, nil
 		}

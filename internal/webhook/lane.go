@@ -21,6 +21,7 @@ type item struct {
 	patience time.Time // when it stops waiting for those before it
 	sent     bool      // tried since it was loaded
 	park     time.Time // not zero: its host has too many waiting, so it is put off until then instead of sent
+	down     bool      // because it is down
 	also     []*item   // put off with it
 	outcome  outcome   // of its delivery
 }
@@ -93,7 +94,7 @@ func (l *lane) takeDue(now time.Time) *item {
 		if it.DueAt.After(now) {
 			return false
 		}
-		it.park, it.also = until, nil
+		it.park, it.down, it.also = until, l.host.breaker.open(), nil
 		if first == nil {
 			first = it
 		} else {
@@ -398,10 +399,10 @@ func (d *Dispatcher) keep(it *item, now time.Time) {
 		return
 	}
 	it.Attempts, it.DueAt = it.outcome.attempts, it.outcome.dueAt
-	if h := it.lane.host; h.recalled && !it.park.IsZero() {
+	if it.down && !it.lane.host.breaker.open() {
 		it.DueAt = now // it was put off because the host was down, which it is no more
 	}
-	it.park = time.Time{}
+	it.park, it.down = time.Time{}, false
 	it.lane.insert(it)
 }
 

@@ -9,14 +9,65 @@ import (
 	"net/url"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/twiml"
 )
 
-// maxMediaFetches bounds the audio files that are in memory undecoded, and with them that memory.
-const maxMediaFetches = 32
+// Bounds of the audio files that are in memory undecoded, and with them of that memory: maxMediaFetches at once
+// for <Play>, and of the large ones maxLarge in all, those that an application answered with included. These
+// give their place back when they are decoded, or after largeTime.
+const (
+	maxMediaFetches = 32
+	largeMedia      = 256 << 10
+	maxLarge        = 8
+	largeTime       = time.Minute
+)
+
+// large are the places of large files.
+type large struct {
+	clock clock.Clock
+	slots chan struct{}
+	mu    sync.Mutex
+	held  map[*byte]clock.Timer // by where the file begins
+}
+
+func (l *large) take(ctx context.Context) error {
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// own gives the place that was taken to a file, or back when there is none.
+func (l *large) own(body []byte, failed bool) {
+	if failed {
+		<-l.slots
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held[&body[0]] = l.clock.AfterFunc(largeTime, func() { l.release(body) })
+}
+
+// release gives the place of a file back, if it has one.
+func (l *large) release(body []byte) {
+	if len(body) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.held[&body[0]]; t != nil {
+		t.Stop()
+		delete(l.held, &body[0])
+		<-l.slots
+	}
+}
 
 // Clip gets the audio behind a <Play> URL, ready to be sent. Decoded clips are kept between calls, least
 // recently used first out, for as long as the server's Cache-Control says or it confirms by ETag or
@@ -41,6 +92,7 @@ func (h *Hooks) Decode(ctx context.Context, resp *Response) (*audio.Clip, error)
 	go func() {
 		defer h.work.Done()
 		defer close(f.done)
+		defer h.media.large.release(resp.Body)
 		if f.clip, f.err = h.media.decode(resp); f.err != nil {
 			f.err = twilio.Err(12300, fmt.Sprintf("%s: %v", Redact(resp.URL), f.err)).With(f.err)
 		}
@@ -54,6 +106,7 @@ type mediaCache struct {
 	limit   int64
 	fetches chan struct{} // a slot for each file being fetched
 	decodes chan struct{} // and decoded: live calls need the processors too
+	large   large
 
 	mu      sync.Mutex
 	entries map[string]*list.Element // of *mediaEntry
@@ -83,6 +136,7 @@ func newMediaCache(h *Hooks, limit int64) *mediaCache {
 		h: h, limit: limit,
 		fetches: make(chan struct{}, maxMediaFetches),
 		decodes: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		large:   large{clock: h.cfg.Clock, slots: make(chan struct{}, maxLarge), held: make(map[*byte]clock.Timer)},
 		entries: make(map[string]*list.Element), flights: make(map[string]*flight),
 	}
 }
@@ -153,6 +207,9 @@ func (m *mediaCache) fetch(ctx context.Context, c *Client, rawURL, key string, o
 		ask = &old.validity
 	}
 	resp, f := c.do(ctx, Request{Method: http.MethodGet, URL: rawURL}, kindMedia, ask)
+	if resp != nil {
+		defer m.large.release(resp.Body)
+	}
 	now := m.h.cfg.Clock.Now()
 	switch {
 	case f != nil:
