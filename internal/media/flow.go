@@ -186,10 +186,10 @@ func (f *flow) hearTones(w *worker, c codec, payload []byte) {
 // locked connects the socket, so that the kernel drops whatever others send.
 func (f *flow) locked() {
 	if err := f.rtp.connect(f.source.peer); err != nil {
-		f.log.Warn("RTP source is only filtered by us", "error", err)
+		f.logger().Warn("RTP source is only filtered by us", "err", err)
 	}
 	if f.source.peer != f.source.signalled {
-		f.log.Info("RTP comes from another address than signalled", "signalled", f.source.signalled, "source", f.source.peer)
+		f.logger().Info("RTP comes from another address than signalled", "signalled", f.source.signalled, "source", f.source.peer)
 	}
 }
 
@@ -323,7 +323,7 @@ func (f *flow) sendReport(w *worker, ts uint32) {
 	f.tx.ssrc, f.tx.timestamp = f.ssrc, ts
 	p, err := f.reporter.write(w.now(), f.tx, &f.rx)
 	if err != nil {
-		f.log.Warn("RTCP report not written", "error", err)
+		f.logger().Warn("RTCP report not written", "err", err)
 		return
 	}
 	f.tx.recently = false
@@ -362,7 +362,7 @@ func (f *flow) configure(s setup) {
 	}
 	if f.source.signal(s.rtp) {
 		if err := f.rtp.disconnect(); err != nil {
-			f.log.Warn("RTP socket still listens to the former peer alone", "error", err)
+			f.logger().Warn("RTP socket still listens to the former peer alone", "err", err)
 		}
 	}
 }
@@ -389,7 +389,7 @@ func (f *flow) close() {
 	f.play.flush()
 	for _, s := range []socket{f.rtp, f.rtcp} {
 		if err := s.close(); err != nil {
-			f.log.Warn("RTP socket not closed", "error", err)
+			f.logger().Warn("RTP socket not closed", "err", err)
 		}
 	}
 }

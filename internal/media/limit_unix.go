@@ -14,7 +14,7 @@ func checkFileLimit(log *slog.Logger, pairs int) {
 	const others = 256 // database, HTTP, SIP
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		log.Warn("limit of open files unknown", "error", err)
+		log.Warn("limit of open files unknown", "err", err)
 		return
 	}
 	if need := uint64(2*pairs + others); uint64(l.Cur) < need {

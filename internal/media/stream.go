@@ -120,7 +120,7 @@ func (s *Stream) queue(it item) <-chan struct{} {
 	s.post(command{
 		do: func(f *flow) {
 			if !f.play.add(it) {
-				f.log.Warn("prompt dropped: the queue is full", "limit", maxQueued)
+				f.logger().Warn("prompt dropped: the queue is full", "limit", maxQueued)
 				close(it.done)
 			}
 		},

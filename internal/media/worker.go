@@ -180,11 +180,11 @@ func (w *worker) rescue(f *flow) {
 		return
 	}
 	w.count.panics.Add(1)
-	f.log.Error("stream closed after a panic", "panic", p, "stack", string(debug.Stack()))
+	f.logger().Error("stream closed after a panic", "panic", p, "stack", string(debug.Stack()))
 	w.remove(f)
 	defer func() {
 		if p := recover(); p != nil {
-			f.log.Error("panic in a media sink", "panic", p)
+			f.logger().Error("panic in a media sink", "panic", p)
 		}
 	}()
 	f.timeout()

@@ -27,7 +27,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	}()
 	refuse := func(code int, reason string) {
 		unstored = code == 503
-		m.Log.Info("inbound call refused", "from", in.From, "to", in.To, "source", in.Source, "sip_code", code, "reason", reason)
+		m.Log.Info("inbound call refused", "leg", "inbound", "sip_call_id", leg.Dialog().CallID, "from", in.From, "to", in.To, "source", in.Source, "sip_code", code, "reason", reason)
 		leg.Reject(code, reason)
 		go func() { // owned by the leg: its events end with it
 			for range leg.Events() {
@@ -66,7 +66,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	}
 	ch := call.Change{Events: newEvents(c, now, "created", "ringing")}
 	if err := m.Store.AddCall(ctx, c, ch); err != nil {
-		m.Log.Error("inbound call not stored", "from", in.From, "to", in.To, "err", err)
+		m.Log.Error("inbound call not stored", "call_sid", c.SID, "leg", "inbound", "sip_call_id", c.Dialog.CallID, "from", in.From, "to", in.To, "err", err)
 		refuse(503, "Service Unavailable")
 		return
 	}

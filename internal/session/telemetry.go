@@ -17,6 +17,9 @@ func (s *Session) attach(leg Leg) {
 	name := "outbound"
 	if s.call.Direction == call.Inbound {
 		name = "inbound"
+		if l, ok := leg.(interface{ Named(callSID string) }); ok {
+			l.Named(s.sid)
+		}
 	}
 	s.log = s.m.Log.With("call_sid", s.sid, "leg", name, "sip_call_id", leg.Dialog().CallID)
 }

@@ -73,7 +73,7 @@ func (l *Leg) authorize(req *sip.Request) {
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(req.Body())), nil },
 	})
 	if err != nil {
-		l.log.Warn("sip: cannot answer the digest challenge", "err", err)
+		l.logger().Warn("sip: cannot answer the digest challenge", "err", err)
 		return
 	}
 	req.AppendHeader(sip.NewHeader(a.header, cred.String()))

@@ -50,7 +50,8 @@ var transitions = map[state][]state{
 // network; what comes of them are Events.
 type Leg struct {
 	e       *Endpoint
-	log     *slog.Logger
+	log     *slog.Logger // see logger
+	callSID atomic.Pointer[string]
 	mail    *mailbox
 	events  chan call.LegEvent
 	gone    chan struct{} // closed when the leg is over
@@ -216,7 +217,7 @@ func (l *Leg) guard(f func()) {
 		if p == nil {
 			return
 		}
-		l.log.Error("sip: panic in a leg, the call is ended", "panic", p, "state", l.state, "stack", string(debug.Stack()))
+		l.logger().Error("sip: panic in a leg, the call is ended", "panic", p, "state", l.state, "stack", string(debug.Stack()))
 		defer func() {
 			if recover() != nil || l.state != over { // even hanging up failed
 				l.finish(call.Cause{SIPCode: 500, Reason: "internal error", Local: true}, false)

@@ -156,7 +156,7 @@ func (l *Leg) refreshed(method sip.RequestMethod, res *sip.Response, err error) 
 			l.sendACK(l.ack(res.CSeq().SeqNo))
 			if sdp, ok := sdpOf(res); ok {
 				if err := l.media.Accept(sdp); err != nil {
-					l.log.Warn("sip: answer to our refresh refused", "err", err)
+					l.logger().Warn("sip: answer to our refresh refused", "err", err)
 				}
 			}
 		}

@@ -73,7 +73,7 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			l.log.Error("sip: panic in OnInvite, the call is refused", "panic", p, "stack", string(debug.Stack()))
+			l.logger().Error("sip: panic in OnInvite, the call is refused", "panic", p, "stack", string(debug.Stack()))
 			l.Reject(500, "Server Internal Error")
 		}
 	}()
