@@ -80,7 +80,7 @@ func TestRingbackOfSome(t *testing.T) {
 	if Ringback("xx") != nil {
 		t.Error("a ringback for no country")
 	}
-	if Ringback("de") != Ringback("de") {
+	if first, second := Ringback("de"), Ringback("de"); first != second {
 		t.Error("made twice")
 	}
 }
