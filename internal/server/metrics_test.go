@@ -1,15 +1,18 @@
 package server
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -40,9 +43,13 @@ func TestMetricsTellOfLateTicks(t *testing.T) {
 
 func TestMetricsOfACall(t *testing.T) {
 	a := newApp(t)
-	s, to := startTraced(t, Config{Admin: "127.0.0.1:0"})
-	create(t, s, to, a, http.Header{})
+	var log lines
+	s, to := startTraced(t, Config{
+		Admin: "127.0.0.1:0", Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	sid := create(t, s, to, a, http.Header{})
 	a.completed(t)
+	log.name(t, "sip: invite", sid)
 	_, body := get(t, "http://"+s.AdminAddr()+"/metrics")
 	for _, line := range []string{
 		"offhook_calls_started_total 1",
@@ -191,6 +198,38 @@ func labels(f *dto.MetricFamily) string {
 		names[i] = "`" + name + "`: " + strings.Join(values[name], ", ")
 	}
 	return strings.Join(names, "; ")
+}
+
+// lines is a log in JSON.
+type lines struct {
+	mu  sync.Mutex
+	all []map[string]any
+}
+
+// Write takes a line.
+func (l *lines) Write(b []byte) (int, error) {
+	line := map[string]any{}
+	err := json.Unmarshal(b, &line)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, line)
+	return len(b), err
+}
+
+// name checks that the line of a message names the call and its leg.
+func (l *lines) name(t *testing.T, message, callSID string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.all {
+		if line["msg"] == message {
+			if line["call_sid"] != callSID || line["leg"] == nil || line["sip_call_id"] == nil {
+				t.Errorf("%v does not name call %s and its leg", line, callSID)
+			}
+			return
+		}
+	}
+	t.Errorf("no line %q", message)
 }
 
 func get(t *testing.T, url string) (status int, body string) {
