@@ -29,6 +29,7 @@ func (c *Call) Path() string {
 
 // Resource is the call as the TwilioCall resource (twiliocall section 1).
 func (c *Call) Resource() twiliocall.Call {
+	path := c.Path()
 	r := twiliocall.Call{
 		ID: c.SID, AccountSID: c.AccountSID,
 		From: c.From, To: c.To,
@@ -59,7 +60,7 @@ func (c *Call) Resource() twiliocall.Call {
 	maps.Copy(r.Metadata, c.Metadata)
 	r.SubresourceURIs = make(map[string]string, len(subresources))
 	for _, s := range subresources {
-		r.SubresourceURIs[s[0]] = c.Path() + "/" + s[1] + ".json"
+		r.SubresourceURIs[s[0]] = path + "/" + s[1] + ".json"
 	}
 	return r
 }

@@ -19,19 +19,22 @@ func scanAccount(r scanner) (*call.Account, error) {
 
 // PutAccount inserts an account, or gives the one with that SID its token and name; the time of creation stays.
 func (s *Store) PutAccount(ctx context.Context, a *call.Account) error {
+	defer s.owners.forget()
 	return s.change(ctx, nil, accountPut, a.SID, a.AuthToken, a.FriendlyName, micros(a.DateCreated))
 }
 
 // Account is the account sid.
-func (s *Store) Account(ctx context.Context, sid string) (a *call.Account, err error) {
-	err = s.queryRow(ctx, func(r scanner) (err error) {
-		a, err = scanAccount(r)
-		return err
-	}, "SELECT "+accountColumns+" FROM accounts WHERE sid = ?", sid)
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
+func (s *Store) Account(ctx context.Context, sid string) (*call.Account, error) {
+	return s.owners.find(sid, func() (a *call.Account, err error) {
+		err = s.queryRow(ctx, func(r scanner) (err error) {
+			a, err = scanAccount(r)
+			return err
+		}, "SELECT "+accountColumns+" FROM accounts WHERE sid = ?", sid)
+		if err != nil {
+			return nil, err
+		}
+		return a, nil
+	})
 }
 
 // Accounts lists all accounts, oldest first.

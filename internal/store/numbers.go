@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/offhook/offhook/internal/call"
 )
@@ -73,69 +71,7 @@ func (s *Store) Number(ctx context.Context, accountSID, sid string) (*call.Numbe
 
 // NumberByPhone is the number with that E.164 phone number, of whatever account.
 func (s *Store) NumberByPhone(ctx context.Context, phone string) (*call.Number, error) {
-	kept, change, known := s.phones.look(phone)
-	if !known {
-		found, err := s.number(ctx, "phone_number = ?", phone)
-		if err != nil && !errors.Is(err, call.ErrNotFound) {
-			return nil, err
-		}
-		s.phones.keep(phone, found, change)
-		kept = found
-	}
-	if kept == nil {
-		return nil, call.ErrNotFound
-	}
-	n := *kept // the caller's own
-	return &n, nil
-}
-
-// maxPhones bounds a phoneBook; a number takes about 500 bytes.
-const maxPhones = 10_000
-
-// phoneBook keeps what NumberByPhone found, or that it found nothing: each call asks for its From and its To,
-// which was an eighth of the CPU time of creating one. Only a database that no other process changes
-// allows it; a nil phoneBook keeps nothing.
-type phoneBook struct {
-	mu      sync.RWMutex
-	changes int                     // of numbers: what was read before the last one is not kept
-	numbers map[string]*call.Number // nil: nobody has that phone number
-}
-
-// look is what is known of a phone number, and the change to hand to keep with what is read now.
-func (p *phoneBook) look(phone string) (n *call.Number, change int, known bool) {
-	if p == nil {
-		return nil, 0, false
-	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	n, known = p.numbers[phone]
-	return n, p.changes, known
-}
-
-func (p *phoneBook) keep(phone string, n *call.Number, change int) {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if change != p.changes {
-		return
-	}
-	if len(p.numbers) >= maxPhones {
-		clear(p.numbers)
-	}
-	p.numbers[phone] = n
-}
-
-// forget comes after each change of a number, done or not.
-func (p *phoneBook) forget() {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changes++
-	clear(p.numbers)
+	return s.phones.find(phone, func() (*call.Number, error) { return s.number(ctx, "phone_number = ?", phone) })
 }
 
 func (s *Store) number(ctx context.Context, where string, args ...any) (n *call.Number, err error) {

@@ -56,7 +56,8 @@ type Store struct {
 	// SQLite only
 	lock       *os.File // held while open
 	checkpoint *checkpointer
-	phones     *phoneBook
+	phones     *book[call.Number]
+	owners     *book[call.Account]
 
 	reader *sql.DB
 	mu     sync.Mutex
@@ -118,7 +119,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	committed := func() {}
 	if s.d == sqlite {
 		s.checkpoint = newCheckpointer(s.reader, cfg.Log)
-		s.phones = &phoneBook{numbers: map[string]*call.Number{}}
+		s.phones, s.owners = newBook[call.Number](), newBook[call.Account]()
 		committed = s.checkpoint.committed
 	}
 	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq), committed)

@@ -7,11 +7,11 @@ import (
 	"github.com/offhook/offhook/internal/call"
 )
 
-func TestPhoneBook(t *testing.T) {
-	p := &phoneBook{numbers: map[string]*call.Number{}}
+func TestBook(t *testing.T) {
+	p := newBook[call.Number]()
 	_, change, known := p.look("+1")
 	if known {
-		t.Error("an empty book knows a number")
+		t.Error("an empty book knows a name")
 	}
 	p.forget() // somebody made +1 while we read
 	p.keep("+1", nil, change)
@@ -19,20 +19,20 @@ func TestPhoneBook(t *testing.T) {
 		t.Error("what was read before a change was kept")
 	}
 	_, change, _ = p.look("+1")
-	for i := range maxPhones + 5 {
+	for i := range maxKept + 5 {
 		p.keep(fmt.Sprint("+", i), nil, change)
 	}
-	if n, _, known := p.look(fmt.Sprint("+", maxPhones+4)); n != nil || !known || len(p.numbers) > maxPhones {
-		t.Errorf("%v %v, %d kept", n, known, len(p.numbers))
+	if n, _, known := p.look(fmt.Sprint("+", maxKept+4)); n != nil || !known || len(p.kept) > maxKept {
+		t.Errorf("%v %v, %d kept", n, known, len(p.kept))
 	}
 	p.forget()
-	if len(p.numbers) != 0 {
-		t.Errorf("%d kept after a change", len(p.numbers))
+	if len(p.kept) != 0 {
+		t.Errorf("%d kept after a change", len(p.kept))
 	}
-	var none *phoneBook // PostgreSQL's
+	var none *book[call.Number] // PostgreSQL's
 	none.keep("+1", &call.Number{}, 0)
 	none.forget()
 	if _, _, known := none.look("+1"); known {
-		t.Error("no book knows a number")
+		t.Error("no book knows a name")
 	}
 }
