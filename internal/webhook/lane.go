@@ -318,7 +318,10 @@ func (d *Dispatcher) pick(now time.Time) *item {
 	for len(d.parks) > 0 && d.inFlight < maxInFlight {
 		l := d.parks[0]
 		d.parks = d.parks[1:]
-		if it := d.turn(l, now, l.host.crowded()); it != nil {
+		if !l.host.crowded() { // no more: it waits for its turn as all do
+			l.queued = false
+			d.plan(l, now)
+		} else if it := d.turn(l, now, true); it != nil {
 			return it
 		}
 	}
