@@ -93,6 +93,7 @@ func (f *flow) drain(w *worker, s socket, take func(*worker, *packet)) {
 			f.refused++
 			w.count.refused.Add(1)
 		}
+		f.strange(w, w.batch.foreign)
 		if n < batchSize {
 			return
 		}
@@ -109,7 +110,7 @@ func (f *flow) packet(w *worker, p *packet) {
 	}
 	h, payload, err := parseRTP(p.data)
 	if err != nil {
-		f.broken++
+		f.malformed(w)
 		return
 	}
 	if !f.described {
@@ -118,8 +119,7 @@ func (f *flow) packet(w *worker, p *packet) {
 	kind := f.setup.kinds[h.payloadType]
 	ok, changed := f.source.admit(p.from, h.ssrc, kind != unknown)
 	if !ok {
-		f.foreign++
-		w.count.foreign.Add(1)
+		f.strange(w, 1)
 		return
 	}
 	if changed {
@@ -154,7 +154,7 @@ func (f *flow) packet(w *worker, p *packet) {
 func (f *flow) key(w *worker, h header, payload []byte) {
 	e, err := parseEvent(payload)
 	if err != nil {
-		f.broken++
+		f.malformed(w)
 		return
 	}
 	if h.ssrc != f.keys.ssrc {
@@ -163,6 +163,16 @@ func (f *flow) key(w *worker, h header, payload []byte) {
 	if key, down := f.keys.packet(h.timestamp, e); down {
 		f.pressed(w, key)
 	}
+}
+
+func (f *flow) malformed(w *worker) {
+	f.broken++
+	w.count.malformed.Add(1)
+}
+
+func (f *flow) strange(w *worker, n uint64) {
+	f.foreign += n
+	w.count.foreign.Add(n)
 }
 
 func (f *flow) pressed(w *worker, key byte) {
@@ -198,12 +208,11 @@ func (f *flow) locked() {
 func (f *flow) report(w *worker, p *packet) {
 	from := p.from.Addr()
 	if !f.described || (from != f.source.host() && from != f.setup.rtcp.Addr()) {
-		f.foreign++
-		w.count.foreign.Add(1)
+		f.strange(w, 1)
 		return
 	}
 	if !f.reporter.read(p.data, w.now(), f.ssrc, f.rx.ssrc) {
-		f.broken++
+		f.malformed(w)
 		return
 	}
 	f.quiet = 0

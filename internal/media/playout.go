@@ -32,6 +32,9 @@ type playout struct {
 	inKey    bool
 	asEvents bool
 	keyFrame int // frames of the key or pause that went by
+	// The end of a key that was flushed, and how many of its packets are still to be sent.
+	cut     telephoneEvent
+	cutLeft int
 }
 
 // item is a clip, or the rest of a string of keys and pauses.
@@ -75,8 +78,19 @@ func (p *playout) add(it item) bool {
 	return true
 }
 
-// flush drops everything, the present sound included.
+// flush drops everything, the present sound included. A key that is being sent as an event is let go of: the other
+// side would believe it held.
 func (p *playout) flush() {
+	const packets = toneFrames + endPackets - 1
+	if p.inKey && p.asEvents && p.keyFrame < packets {
+		if event, ok := eventOf(p.queue[0].keys[0]); ok {
+			p.cut = telephoneEvent{
+				event: event, end: true, volume: eventVolume,
+				duration: uint16(min(p.keyFrame, toneFrames) * audio.FrameSamples),
+			}
+			p.cutLeft = min(endPackets, packets-p.keyFrame)
+		}
+	}
 	for _, it := range p.queue {
 		close(it.done)
 	}
@@ -86,6 +100,11 @@ func (p *playout) flush() {
 
 // next is the frame to send now; keys go out as events when the other side takes them.
 func (p *playout) next(events bool) frame {
+	if p.cutLeft > 0 && events {
+		p.cutLeft--
+		return frame{isEvent: true, event: p.cut}
+	}
+	p.cutLeft = 0
 	for len(p.queue) > 0 {
 		it := &p.queue[0]
 		if it.ended() { // an empty clip

@@ -43,6 +43,35 @@ func TestPlayoutPlaysInOrder(t *testing.T) {
 	}
 }
 
+// A key that is cut off is let go of: three end packets of its own event, which had begun, and then silence.
+func TestFlushEndsTheKeyBeingSent(t *testing.T) {
+	for frames, ends := range map[int]int{1: 3, toneFrames - 1: 3, toneFrames: 2, toneFrames + 1: 1, toneFrames + 2: 0} {
+		p := playout{tones: makeTones()}
+		queued(&p, nil, "55")
+		for range frames {
+			p.next(true)
+		}
+		p.flush()
+		next := queued(&p, audio.NewClip(numbered(1)), "")
+		for range ends {
+			f := p.next(true)
+			if !f.isEvent || f.first || !f.event.end || f.event.event != 5 || f.event.duration != uint16(160*min(frames, toneFrames)) {
+				t.Errorf("flushed after %d frames: %+v, want the end of key 5", frames, f)
+			}
+		}
+		if f := p.next(true); f.isEvent || f.ulaw == nil || !isClosed(next) {
+			t.Errorf("flushed after %d frames: %+v behind the end, want the clip", frames, f)
+		}
+	}
+	p := playout{tones: makeTones()}
+	queued(&p, nil, "w5")
+	p.next(true)
+	p.flush()
+	if f := p.next(true); f.isEvent {
+		t.Error("a pause has no end")
+	}
+}
+
 func TestFlushDropsAll(t *testing.T) {
 	p := playout{tones: makeTones()}
 	a, b := queued(&p, nil, "55"), queued(&p, audio.Silence(time.Second), "")
@@ -50,6 +79,9 @@ func TestFlushDropsAll(t *testing.T) {
 	p.flush()
 	if !isClosed(a) || !isClosed(b) {
 		t.Error("somebody still waits")
+	}
+	for range endPackets {
+		p.next(true)
 	}
 	if f := p.next(true); f.isEvent || f.ulaw != nil {
 		t.Error("not silent")

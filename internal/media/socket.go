@@ -40,7 +40,8 @@ type packet struct {
 // batch is a worker's receive buffer, shared by all of its sockets.
 type batch struct {
 	packets [batchSize]packet
-	refused bool // recv met errRefused as well
+	refused bool   // recv met errRefused as well
+	foreign uint64 // datagrams of others that a connected socket dropped itself, as far as it sees them
 	sys     sysBatch
 }
 

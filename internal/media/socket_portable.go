@@ -25,6 +25,7 @@ type portableSocket struct {
 	waiting chan packet
 	peer    atomic.Pointer[netip.AddrPort] // nil: anyone
 	refused atomic.Bool
+	foreign atomic.Uint64
 	done    sync.WaitGroup
 }
 
@@ -61,6 +62,7 @@ func (s *portableSocket) read() {
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		if p := s.peer.Load(); p != nil && *p != from {
+			s.foreign.Add(1)
 			continue
 		}
 		select {
@@ -71,7 +73,7 @@ func (s *portableSocket) read() {
 }
 
 func (s *portableSocket) recv(b *batch) int {
-	b.refused = s.refused.Swap(false)
+	b.refused, b.foreign = s.refused.Swap(false), s.foreign.Swap(0)
 	for i := range b.packets {
 		select {
 		case b.packets[i] = <-s.waiting:

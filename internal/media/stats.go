@@ -20,7 +20,8 @@ type Stats struct {
 	RoundTrip    time.Duration
 	// Digits are the keys the peer pressed.
 	Digits uint64
-	// Foreign packets came from others than the peer and were ignored.
+	// Foreign packets came from others than the peer and were ignored. Once the peer is known the system keeps most
+	// of them from us: they meet a closed port and are counted nowhere here.
 	Foreign uint64
 	// Malformed packets were neither RTP nor RTCP.
 	Malformed uint64
@@ -45,8 +46,8 @@ func (f *flow) stats() Stats {
 type counters struct {
 	streams atomic.Int64 // open now
 
-	sent, received, foreign, refused, failed, digits atomic.Uint64
-	lost, panics, skipped                            atomic.Uint64
+	sent, received, foreign, malformed, refused, failed, digits atomic.Uint64
+	lost, panics, skipped                                       atomic.Uint64
 
 	late, jitter histogram
 }
@@ -110,6 +111,8 @@ func (h Histogram) Quantile(q float64) time.Duration {
 type EngineStats struct {
 	Streams                                          int // open now
 	Sent, Received, Foreign, Refused, Failed, Digits uint64
+	// Malformed packets were neither RTP nor RTCP.
+	Malformed uint64
 	// Lost packets of streams that ended.
 	Lost uint64
 	// Panics closed a stream each.
@@ -132,6 +135,7 @@ func (e *Engine) Stats() EngineStats {
 		s.Sent += c.sent.Load()
 		s.Received += c.received.Load()
 		s.Foreign += c.foreign.Load()
+		s.Malformed += c.malformed.Load()
 		s.Refused += c.refused.Load()
 		s.Failed += c.failed.Load()
 		s.Digits += c.digits.Load()
@@ -200,6 +204,7 @@ var (
 		counter("packets_received_total", "RTP packets received from the streams' peers.", func(s *EngineStats) uint64 { return s.Received }),
 		counter("packets_lost_total", "RTP packets of ended streams that never came.", func(s *EngineStats) uint64 { return s.Lost }),
 		counter("packets_foreign_total", "Packets ignored because they came from others than the peer.", func(s *EngineStats) uint64 { return s.Foreign }),
+		counter("packets_malformed_total", "Packets ignored because they were neither RTP nor RTCP.", func(s *EngineStats) uint64 { return s.Malformed }),
 		counter("sends_refused_total", "Packets that met a closed port.", func(s *EngineStats) uint64 { return s.Refused }),
 		counter("sends_failed_total", "Packets the system did not take.", func(s *EngineStats) uint64 { return s.Failed }),
 		counter("digits_total", "Keys received, as telephone-events or tones.", func(s *EngineStats) uint64 { return s.Digits }),
