@@ -277,7 +277,7 @@ func (l *Leg) onInfo(req *sip.Request, tx *sip.ServerTx) {
 	l.e.respond(req, tx, 200, "OK")
 	if ct := req.ContentType(); ct != nil {
 		if key, ok := dtmfInfo(string(*ct), req.Body()); ok {
-			l.digit(key)
+			l.press(key, byINFO)
 		}
 	}
 }

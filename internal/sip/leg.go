@@ -84,6 +84,7 @@ type Leg struct {
 	auth     *credentials
 	held     []heldRequest
 	inviting bool // a re-INVITE or UPDATE of ours is pending
+	presses  []press
 }
 
 func (e *Endpoint) newLeg() *Leg {
@@ -183,7 +184,7 @@ func (l *Leg) Flush() { l.media.Flush() }
 type sink struct{ l *Leg }
 
 // Digit takes no more of the mailbox than a quarter, so that a flood of keys leaves room for signalling.
-func (s sink) Digit(key byte) { s.l.mail.post(func() { s.l.digit(key) }, maxInbox/4) }
+func (s sink) Digit(key byte) { s.l.mail.post(func() { s.l.press(key, byRTP) }, maxInbox/4) }
 
 func (s sink) Timeout() {
 	s.l.mail.post(func() {

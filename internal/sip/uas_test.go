@@ -362,3 +362,31 @@ func TestMediaEvents(t *testing.T) {
 		}
 	}
 }
+
+// A phone may send each key both ways, in either order, and INFO alone though telephone-event was agreed on.
+func TestAKeyThatComesBothWaysCountsOnce(t *testing.T) {
+	b := start(t, nil)
+	s := newPeer(t, b).script()
+	leg := s.call(b)
+	cseq := 1
+	for _, k := range strings.Fields("r1 i1 i2 r2 r3 r3 i3 i3 i4 r5 i6 i6 r6") { // r by RTP, i by INFO
+		if k[0] == 'r' {
+			b.media.stream(t, 0).sink.Digit(k[1])
+			continue
+		}
+		cseq++
+		s.ask("INFO", cseq, "", "Content-Type: application/dtmf-relay", "body:Signal="+k[1:]+"\r\nDuration=160\r\n")
+		s.response("INFO", 200)
+	}
+	s.ask("BYE", cseq+1, "")
+	s.response("BYE", 200)
+	keys := ""
+	for e := range leg.Events() {
+		if d, ok := e.(call.LegDigit); ok {
+			keys += string(d.Key)
+		}
+	}
+	if want := "12334566"; keys != want {
+		t.Errorf("keys %s, want %s", keys, want)
+	}
+}
