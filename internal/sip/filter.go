@@ -36,7 +36,7 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		close(c.ready)
 	}
 	for {
-		if c.changes >= maxSources && c.full != nil {
+		if c.changes >= c.e.cfg.maxSources && c.full != nil {
 			close(c.full)
 			c.full = nil
 			<-c.next                                             // another reader has the socket

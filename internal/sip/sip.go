@@ -72,7 +72,8 @@ type Config struct {
 	Clock clock.Clock
 	Log   *slog.Logger // default slog.Default()
 
-	wrapUDP func(net.PacketConn) net.PacketConn // tests lose packets here
+	wrapUDP    func(net.PacketConn) net.PacketConn // tests lose packets here
+	maxSources int                                 // tests see readers replaced; default maxSources
 }
 
 // Limits and timers, RFC 3261 section 17 and RFC 4028. sipgo's own are process globals with the same values.
@@ -126,7 +127,7 @@ func (c *Config) setDefaults() {
 	if c.MaxLegs == 0 {
 		c.MaxLegs = 10_000
 	}
-	for limit, usual := range map[*int]int{&c.MaxRate: 5000, &c.MaxTransactions: 20_000, &c.MaxConns: 2000, &c.MaxConnsSource: 200} {
+	for limit, usual := range map[*int]int{&c.MaxRate: 5000, &c.MaxTransactions: 20_000, &c.MaxConns: 2000, &c.MaxConnsSource: 200, &c.maxSources: maxSources} {
 		if *limit == 0 {
 			*limit = usual
 		}
