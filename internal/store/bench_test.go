@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/store"
 )
 
@@ -87,6 +88,39 @@ func BenchmarkLife(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkPaced is 600 calls a second, each created, answered and ended, and reports the CPU time of one
+// beside how long a create took.
+func BenchmarkPaced(b *testing.B) {
+	s := open(b, onSQLite.address(b))
+	var calls sync.WaitGroup
+	var creating atomic.Int64
+	before, began := cpuTime(b), time.Now()
+	for i := range b.N {
+		_ = clock.Sleep(b.Context(), clock.System, time.Until(began.Add(time.Duration(i)*time.Second/600)))
+		calls.Go(func() {
+			at := time.Now()
+			c, _ := createFull(b, s, at)
+			creating.Add(int64(time.Since(at)))
+			save := func(seq int, status call.Status, event string) {
+				from := c.Status
+				c.Status, c.DateUpdated, c.EventSeq, c.CallbackSeq = status, at, seq+1, seq
+				if err := s.SaveCall(b.Context(), c, from, changeOf(c, seq, event, "")); err != nil {
+					b.Error(err)
+				}
+			}
+			c.DialedAt, c.AnsweredAt = at, at
+			_ = clock.Sleep(b.Context(), clock.System, 5*time.Millisecond)
+			save(2, call.InProgress, "answered")
+			_ = clock.Sleep(b.Context(), clock.System, 20*time.Millisecond)
+			c.EndedAt = at
+			save(3, call.Completed, "completed")
+		})
+	}
+	calls.Wait()
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/call")
+	b.ReportMetric(float64(creating.Load())/1e6/float64(b.N), "create-ms")
 }
 
 func BenchmarkGet(b *testing.B) {

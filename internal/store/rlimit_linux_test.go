@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"os/signal"
+	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,4 +18,13 @@ func limitFiles(size uint64) (func() error, error) {
 	signal.Ignore(unix.SIGXFSZ) // then the write fails with EFBIG
 	limit := unix.Rlimit{Cur: size, Max: was.Max}
 	return func() error { return unix.Setrlimit(unix.RLIMIT_FSIZE, &was) }, unix.Setrlimit(unix.RLIMIT_FSIZE, &limit)
+}
+
+// cpuTime is what this process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
