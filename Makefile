@@ -72,7 +72,7 @@ bench-go: voice ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem $(TAGS) ./...
 
 .PHONY: proof
-proof: voice ## the long ones: kill -9 twenty times, race detector, twenty repeats, five minutes for each fuzz target
+proof: voice ## the long ones: kill -9 twenty times on each database, outages of 30 s, race detector, twenty repeats, five minutes for each fuzz target
 	go test -count=1 -v -timeout 30m ./proof -rounds 20
 	$(MAKE) race
 	scripts/with-postgres go test -count=20 -timeout 4h $(TAGS) $$(go list ./... | grep -v /proof)

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", fromEnv("OFFHOOK_PROOF", 1), "how often the engine is killed (environment: OFFHOOK_PROOF)")
+	rounds = flag.Int("rounds", fromEnv("OFFHOOK_PROOF", 1), "how often the engine is killed, on each database; with more than one an outage takes 30 s (environment: OFFHOOK_PROOF)")
 	seed   = flag.Uint64("seed", 0, "of the moments of the kills; 0 takes a new one")
 )
 
