@@ -78,13 +78,7 @@ var (
 func addressParams(code int) []param[*call.Address] {
 	return []param[*call.Address]{
 		into("FriendlyName", func(a *call.Address) *string { return &a.FriendlyName }),
-		// Another address brings a prefix length of its own.
-		{name: "IpAddress", read: func(dst **call.Address, value string) error {
-			if a := *dst; value != a.IP {
-				a.IP, a.Bits = value, 0
-			}
-			return nil
-		}},
+		into("IpAddress", func(a *call.Address) *string { return &a.IP }),
 		whole("CidrPrefixLength", code, func(a *call.Address) *int { return &a.Bits }),
 	}
 }

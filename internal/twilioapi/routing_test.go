@@ -142,10 +142,9 @@ func TestRoutingResources(t *testing.T) {
 			fields: "sid account_sid credential_list_sid username date_created date_updated uri",
 		},
 		{
-			path: sipPath + "/IpAccessControlLists/" + addresses + "/IpAddresses", key: "ip_addresses", create: "FriendlyName=a&IpAddress=192.0.2.7&CidrPrefixLength=24",
-			given: "ip_address=192.0.2.7 cidr_prefix_length=24 ip_access_control_list_sid=" + addresses,
-			// Another address is a whole one unless said otherwise.
-			update: "IpAddress=192.0.2.8", updated: "ip_address=192.0.2.8 cidr_prefix_length=32 friendly_name=a",
+			path: sipPath + "/IpAccessControlLists/" + addresses + "/IpAddresses", key: "ip_addresses", create: "CidrPrefixLength=24&FriendlyName=a&IpAddress=192.0.2.7",
+			given:  "ip_address=192.0.2.7 cidr_prefix_length=24 ip_access_control_list_sid=" + addresses,
+			update: "IpAddress=192.0.2.8", updated: "ip_address=192.0.2.8 cidr_prefix_length=24 friendly_name=a",
 			fields: "sid account_sid friendly_name ip_address cidr_prefix_length ip_access_control_list_sid date_created date_updated uri",
 		},
 		{
