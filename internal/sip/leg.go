@@ -1,11 +1,14 @@
 package sip
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -382,5 +385,21 @@ func failureCause(err error) call.Cause {
 	if errors.Is(err, sip.ErrTransactionTimeout) {
 		return call.Cause{SIPCode: 408, Reason: "request timeout"}
 	}
-	return call.Cause{SIPCode: 503, Reason: "transport error: " + err.Error()}
+	return call.Cause{SIPCode: 503, Reason: "transport error: " + plainly(err)}
+}
+
+// plainly is an error of a socket or of sipgo's in few words, for the call's owner; sipgo's own text has addresses
+// and the layers it passed.
+func plainly(err error) string {
+	var errno syscall.Errno
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timed out"
+	case errors.Is(err, net.ErrClosed), errors.Is(err, sip.ErrTransactionTransport), errors.Is(err, sip.ErrTransactionTerminated):
+		return "connection lost"
+	}
+	return "request not sent"
 }
