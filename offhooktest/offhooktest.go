@@ -85,6 +85,11 @@ func RTPTimeout(d time.Duration) Option {
 	return func(_ *Server, c *server.Config) { c.RTPTimeout = d }
 }
 
+// RTPPorts bounds the ports of the calls' audio: two for each call.
+func RTPPorts(low, high int) Option {
+	return func(_ *Server, c *server.Config) { c.RTPPortMin, c.RTPPortMax = low, high }
+}
+
 // Start starts a server and stops it when the test ends.
 func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()
