@@ -176,8 +176,8 @@ func unavailable(err error) error {
 		Code, Status int
 		Message      string
 	}
-	if err := json.Unmarshal(r.body, &body); err != nil || r.status != 503 || body.Status != 503 || body.Code != 20503 || body.Message == "" || r.retryAfter == "" {
-		return fmt.Errorf("%w (Retry-After %q, %v), want 503, code 20503, a message and Retry-After", r, r.retryAfter, err)
+	if json.Unmarshal(r.body, &body) != nil || r.status != 503 || body.Status != 503 || body.Code != 20503 || body.Message == "" || r.retryAfter == "" {
+		return fmt.Errorf("%w (Retry-After %q), want 503, code 20503, a message and Retry-After", r, r.retryAfter)
 	}
 	return nil
 }

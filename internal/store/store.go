@@ -211,7 +211,7 @@ func (s *Store) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if first := s.stmts[query]; first != nil {
-		_ = st.Close() // another one was faster
+		_ = st.Close() //nolint:sqlclosecheck // another one was faster
 		return first, nil
 	}
 	s.stmts[query] = st
