@@ -24,11 +24,10 @@ type shop struct {
 	capacity float64 // calls a second
 	level    float64 // of a gauge beside its own
 
-	queue              []time.Time // when each came
-	work, due          float64     // fractions of a call
-	done, refused      int
-	longest            time.Duration
-	openedAt, closedAt time.Time // the last moment it was so
+	queue         []time.Time // when each came
+	work, due     float64     // fractions of a call
+	done, refused int
+	longest       time.Duration
 }
 
 func newShop(capacity float64) *shop {
