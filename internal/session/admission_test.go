@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -110,15 +111,19 @@ func TestACallIsCanceledWhileItsNameIsLookedUp(t *testing.T) {
 	w.stage.prepare = func(*actor) { close(looking); <-found }
 	c := w.create("<Response/>", toldOf)
 	w.comes("look-up", looking)
+	release := sync.OnceFunc(func() { close(found) })
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	began := clock.System.Now()
-	got, err := w.Update(t.Context(), w.account.SID, c.SID, call.UpdateParams{Status: call.Canceled})
+	got, err := w.Update(ctx, w.account.SID, c.SID, call.UpdateParams{Status: call.Canceled})
 	if err != nil || got.Status != call.Canceled {
 		t.Fatalf("cancel: %v", err)
 	}
 	if d := clock.System.Now().Sub(began); d > 2*time.Second {
 		t.Errorf("the cancel took %v", d)
 	}
-	close(found)
+	release()
 	leg := w.leg()
 	w.comes("end of the leg", leg.hungUp)
 	select {
