@@ -31,7 +31,7 @@ func BenchmarkFrame(b *testing.B) {
 			s := p.call(e, deaf{})
 			p.talk(1)
 			p.read()
-			w, f := s.worker, s.flow
+			w, f := s.worker.Load(), s.flow
 			b.ReportAllocs()
 			tell(b, s, func(f *flow) { f.play.add(item{clip: audio.Silence(time.Hour), done: make(chan struct{})}) })
 			done := make(chan struct{})

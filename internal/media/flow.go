@@ -55,6 +55,7 @@ type flow struct {
 	seq     uint16
 	tsBase  uint32
 	eventTS uint32 // of the key being sent
+	lastTS  uint32 // the newest time stamp sent
 	tx      sent   // totals; recently since our last report
 
 	rx       reception
@@ -63,6 +64,9 @@ type flow struct {
 	reporter reporter
 	// listen gets each audio packet when somebody needs samples (see JitterBuffer); nil for most.
 	listen func(h header, c codec, payload []byte)
+
+	relay    relay   // whom the party hears
+	audience []*flow // who hears the party
 
 	ticks      int // sent frames, for polls and reports
 	reportIn   int // ticks until our next report
@@ -139,6 +143,7 @@ func (f *flow) packet(w *worker, p *packet) {
 	switch kind {
 	case event:
 		f.key(w, h, payload)
+		f.share(w, h, kind, payload)
 	case pcmu, pcma:
 		f.rx.time(p.at, h.timestamp)
 		if f.tones != nil && h.seq == f.rx.maxSeq { // a late packet would cut a tone in two
@@ -147,6 +152,7 @@ func (f *flow) packet(w *worker, p *packet) {
 		if f.listen != nil {
 			f.listen(h, kind, payload)
 		}
+		f.share(w, h, kind, payload)
 	case unknown: // comfort noise, or a codec that nobody agreed on: a sign of life
 	}
 }
@@ -162,6 +168,9 @@ func (f *flow) key(w *worker, h header, payload []byte) {
 	}
 	if key, down := f.keys.packet(h.timestamp, e); down {
 		f.pressed(w, key)
+		for _, l := range f.audience {
+			l.keyTone(key)
+		}
 	}
 }
 
@@ -230,7 +239,9 @@ func (f *flow) transmit(w *worker, n int64) {
 	ts := f.tsBase + uint32(n)*audio.FrameSamples
 	fr := f.play.next(f.setup.event.codec == event)
 	if to := f.source.destination(); f.setup.send && to.IsValid() {
-		f.sendFrame(w, ts, fr, to)
+		if own, send := f.own(ts, fr); send {
+			f.sendFrame(w, own, fr, to)
+		}
 	} else {
 		f.talking = false
 	}
@@ -303,6 +314,11 @@ var silence = func() (s [audio.FrameSamples]byte) {
 func (f *flow) send(w *worker, h header, n int, to netip.AddrPort) {
 	f.seq++
 	h.seq = f.seq
+	f.sendPacket(w, h, n, to)
+}
+
+// sendPacket is send with a sequence number that is already there.
+func (f *flow) sendPacket(w *worker, h header, n int, to netip.AddrPort) {
 	h.put(w.out[:])
 	err := f.rtp.send(w.out[:headerSize+n], to)
 	switch {

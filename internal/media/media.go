@@ -100,6 +100,7 @@ type Engine struct {
 	workers []*worker
 	running sync.WaitGroup
 
+	moves  sync.Mutex   // held while a stream changes its worker, or leaves it
 	mu     sync.RWMutex // held for reading while a stream is added
 	closed bool
 }
@@ -164,10 +165,11 @@ func (e *Engine) Open(peer netip.Addr, sink Sink) (*Stream, error) {
 		return nil, err
 	}
 	s := &Stream{
-		engine: e, worker: e.place(), pair: pair,
+		engine: e, pair: pair,
 		mail: make(chan command, mailboxSize), done: make(chan struct{}),
 		negotiation: newNegotiation(advertise, pair.rtp),
 	}
+	s.worker.Store(e.place())
 	s.flow = &flow{
 		stream: s, sink: sink, rtp: rtp, rtcp: rtcp,
 		log:  e.config.Log.With("rtp_port", pair.rtp),
@@ -181,7 +183,7 @@ func (e *Engine) Open(peer netip.Addr, sink Sink) (*Stream, error) {
 	}
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed || !s.worker.post(func() { s.worker.add(s.flow) }) {
+	if e.closed || !s.worker.Load().post(func() { s.worker.Load().add(s.flow) }) {
 		s.flow.close()
 		e.ports.give(pair)
 		return nil, errClosed

@@ -31,6 +31,8 @@ type negotiation struct {
 	index   int         // ours among them
 	mux     bool
 	packets int
+	hold    bool // the peer takes no audio
+	sends   bool // it may send some
 }
 
 // setup is what offer and answer agreed on, as the sending and receiving side needs it.
@@ -127,6 +129,7 @@ func (n *negotiation) agree(d *description, ours []format) setup {
 		n.agreed = append(n.agreed, e)
 	}
 	n.mux, n.packets = d.mux, d.packets
+	n.hold, n.sends = !d.canReceive(), d.dir&sends != 0
 	for _, f := range n.agreed {
 		s.kinds[f.pt] = f.codec
 	}

@@ -17,7 +17,7 @@ func TestAPeerBehindNATIsFollowed(t *testing.T) {
 		signalled.read()
 		nat.to = signalled.to
 		nat.talk(4)
-		tell(t, s, func(f *flow) { f.receive(s.worker) })
+		tell(t, s, func(f *flow) { f.receive(f.worker) })
 		tell(t, s, func(f *flow) {
 			if f.source.peer.IsValid() {
 				t.Error("locked after four packets")
@@ -61,7 +61,7 @@ func TestTheFormerPeerOfAPortIsIgnored(t *testing.T) {
 	s := former.call(e, newEars())
 	former.talk(1)
 	former.read()
-	tell(t, s, func(f *flow) { f.receive(s.worker) })
+	tell(t, s, func(f *flow) { f.receive(f.worker) })
 	s.Close()
 	p, sink := newPhone(t), newEars()
 	s = p.call(e, sink)
@@ -126,7 +126,7 @@ func TestReportsAreExchanged(t *testing.T) {
 		p.seq++ // one lost
 		p.talk(1)
 		packet := p.read()
-		tell(t, s, func(f *flow) { f.receive(s.worker); f.reportIn = 1 })
+		tell(t, s, func(f *flow) { f.receive(f.worker); f.reportIn = 1 })
 		packets := p.readReport()
 		sr, ok := packets[0].(*rtcp.SenderReport)
 		if !ok || sr.SSRC != packet.SSRC || sr.PacketCount == 0 || sr.OctetCount != sr.PacketCount*160 || sr.RTPTime-packet.Timestamp > 160_000 {
@@ -160,7 +160,7 @@ func TestRTCPMux(t *testing.T) {
 	p := newPhone(t)
 	s := p.call(e, newEars(), "a=rtcp-mux")
 	p.talk(1)
-	tell(t, s, func(f *flow) { f.receive(s.worker); f.reportIn = 1 })
+	tell(t, s, func(f *flow) { f.receive(f.worker); f.reportIn = 1 })
 	buf := make([]byte, 2000)
 	for {
 		n, err := p.rtp.Read(buf)
@@ -178,7 +178,7 @@ func TestRTCPMux(t *testing.T) {
 	if _, err := p.rtp.WriteToUDPAddrPort(b, p.to); err != nil {
 		t.Fatal(err)
 	}
-	tell(t, s, func(f *flow) { f.receive(s.worker) })
+	tell(t, s, func(f *flow) { f.receive(f.worker) })
 	if got := s.Close(); got.RemoteLost != 3 {
 		t.Errorf("stats %+v", got)
 	}

@@ -40,7 +40,8 @@ type playout struct {
 // item is a clip, or the rest of a string of keys and pauses.
 type item struct {
 	clip *audio.Clip
-	pos  int // the clip's next frame
+	pos  int  // the clip's next frame
+	loop bool // from the start again at its end
 	keys string
 	done chan struct{} // closed with the last frame
 }
@@ -114,7 +115,9 @@ func (p *playout) next(events bool) frame {
 		var f frame
 		if it.clip != nil {
 			f.ulaw = it.clip.Frame(it.pos)
-			it.pos++
+			if it.pos++; it.loop && it.pos == it.clip.Frames() {
+				it.pos = 0
+			}
 		} else {
 			f = p.key(it, events)
 		}

@@ -12,7 +12,7 @@ import (
 // only while more than mailboxSize of them wait, a frame at most.
 type Stream struct {
 	engine *Engine
-	worker *worker
+	worker atomic.Pointer[worker]
 	flow   *flow // the worker's
 	mail   chan command
 	over   atomic.Bool   // the flow reads its mail no more
@@ -108,6 +108,18 @@ func (s *Stream) Play(c *audio.Clip) (done <-chan struct{}) {
 	return s.queue(item{clip: c})
 }
 
+// Loop queues c again and again, until Flush.
+func (s *Stream) Loop(c *audio.Clip) {
+	s.queue(item{clip: c, loop: true})
+}
+
+// Hold is what the peer last offered or answered: on when it takes no audio from us, sends when it may send some.
+func (s *Stream) Hold() (on, sends bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.negotiation.hold, s.negotiation.sends
+}
+
 // PlayDigits queues keys: 0-9 A-D * #, and pauses, w of half a second and W of one. Anything else is left
 // out. They go out as telephone-events (RFC 4733) when the peer takes those, else as tones. done is as
 // Play's.
@@ -138,7 +150,10 @@ func (s *Stream) Flush() {
 // same. It waits for the stream's worker, a few milliseconds.
 func (s *Stream) Close() Stats {
 	s.once.Do(func() {
-		s.worker.post(func() { s.worker.remove(s.flow) })
+		s.engine.moves.Lock()
+		defer s.engine.moves.Unlock()
+		w := s.worker.Load()
+		w.post(func() { w.remove(s.flow) })
 	})
 	<-s.done
 	return s.final

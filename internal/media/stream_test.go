@@ -140,7 +140,7 @@ func TestKeysAreHeard(t *testing.T) {
 			p.press(96, byte(key))
 			sink.hears(t, string(key))
 		}
-		tell(t, s, func(f *flow) { f.receive(s.worker) })
+		tell(t, s, func(f *flow) { f.receive(f.worker) })
 		if got := s.Close(); got.Digits != 8 || got.PacketsReceived != 49 || got.PacketsLost != 0 {
 			t.Errorf("stats %+v", got)
 		}
@@ -214,7 +214,7 @@ func TestAListenerGetsTheAudio(t *testing.T) {
 	})
 	p.talk(3)
 	tell(t, s, func(f *flow) {
-		f.receive(s.worker)
+		f.receive(f.worker)
 		for range jitterTarget/jitterFrame + 1 {
 			b.Read(heard)
 		}

@@ -36,9 +36,10 @@ type worker struct {
 	slot  int64 // the last one done
 	flows [slots][]*flow
 	n     int
+	heard [pollSlots][]*flow // the flows that somebody hears, by slot modulo pollSlots
 
 	batch batch
-	out   [headerSize + audio.FrameSamples]byte
+	out   [headerSize + maxRelayed]byte
 	pcm   []int16  // scratch of hearTones
 	count counters // read by anyone
 }
@@ -127,7 +128,7 @@ func (w *worker) nextBusy() int64 {
 }
 
 func (w *worker) busy(k int64) bool {
-	return len(w.flows[k%slots]) > 0 || len(w.flows[(k+readAhead)%slots]) > 0
+	return len(w.flows[k%slots]) > 0 || len(w.flows[(k+readAhead)%slots]) > 0 || len(w.heard[(k+readAhead)%pollSlots]) > 0
 }
 
 // work does the slots that are due.
@@ -158,6 +159,7 @@ func (w *worker) tick(k int64) {
 	for i := len(w.flows[soon]) - 1; i >= 0; i-- {
 		w.receive(w.flows[soon][i])
 	}
+	w.poll(k)
 	for i := len(w.flows[k%slots]) - 1; i >= 0; i-- {
 		w.transmit(w.flows[k%slots][i], k/slots)
 	}
@@ -210,10 +212,16 @@ func (w *worker) add(f *flow) {
 
 // remove takes f out and closes it; a second time does nothing.
 func (w *worker) remove(f *flow) {
-	list := w.flows[f.slot]
-	if f.index >= len(list) || list[f.index] != f {
-		return
+	if list := w.flows[f.slot]; f.index < len(list) && list[f.index] == f {
+		f.apart()
+		w.take(f)
+		f.stream.finish(f)
 	}
+}
+
+// take takes f out, for another worker.
+func (w *worker) take(f *flow) {
+	list := w.flows[f.slot]
 	last := len(list) - 1
 	list[f.index] = list[last]
 	list[f.index].index = f.index
@@ -221,5 +229,4 @@ func (w *worker) remove(f *flow) {
 	w.flows[f.slot] = list[:last]
 	w.n--
 	w.count.streams.Add(-1)
-	f.stream.finish(f)
 }

@@ -252,7 +252,7 @@ func TestCollector(t *testing.T) {
 	s := p.call(e, newEars())
 	p.talk(3)
 	p.read()
-	tell(t, s, func(f *flow) { f.receive(s.worker) })
+	tell(t, s, func(f *flow) { f.receive(f.worker) })
 	s.Close()
 	registry := prometheus.NewPedanticRegistry()
 	if err := registry.Register(e); err != nil {
