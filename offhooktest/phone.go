@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/speech"
 	"github.com/offhook/offhook/phone"
 )
@@ -128,6 +129,14 @@ func (l *Line) HearsTone(hz ...float64) {
 	ctx, cancel := patience()
 	defer cancel()
 	l.must("hears a tone", l.WaitTone(ctx, hz...))
+}
+
+// Whistles sends a tone of that frequency in Hz, and returns when it was sent.
+func (l *Line) Whistles(d time.Duration, hz float64) {
+	l.t.Helper()
+	ctx, cancel := patience()
+	defer cancel()
+	l.must(fmt.Sprintf("whistles %g Hz", hz), l.Play(ctx, audio.Tone(d, hz)))
 }
 
 // HearsSound waits until any sound has been heard for d in sum.

@@ -168,7 +168,7 @@ func TestWhatTheApplicationAnswers(t *testing.T) {
 		"not XML":                    {"text/xml", "<Response><Say>", "", 12100},
 		"another root":               {"text/xml", "<Answer/>", "", 12102},
 		"an unknown type":            {"application/pdf", "x", "", 12300},
-		"a verb that is not there":   {"text/xml", "<Response><Say>Wait</Say><Dial>+15551112222</Dial></Response>", "Wait", 12200},
+		"a verb that is not there":   {"text/xml", "<Response><Say>Wait</Say><Enqueue>support</Enqueue></Response>", "Wait", 12200},
 		"an unknown verb":            {"text/xml", "<Response><Dance/><Say>Next</Say></Response>", "Next", 12200},
 		"a wrong attribute":          {"text/xml", `<Response><Pause length="x"/><Say>After</Say></Response>`, "After", 13910},
 		"a document that is too big": {"text/xml", "<Response>" + strings.Repeat(" ", 65<<10) + "</Response>", "", 11750},

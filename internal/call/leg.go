@@ -2,7 +2,8 @@ package call
 
 import "time"
 
-// LegEvent is what a leg tells the session that owns it: one of LegRinging, LegAnswered, LegDigit, LegEnded.
+// LegEvent is what a leg tells the session that owns it: one of LegRinging, LegAnswered,
+// LegDigit, LegHeld, LegEnded.
 type LegEvent interface{ legEvent() }
 
 // LegRinging says that the callee's phone rings: the first 180 or 183. It comes at most once.
@@ -19,6 +20,12 @@ type LegDigit struct {
 	Key byte // 0-9 * # A-D
 }
 
+// LegHeld says that the party put us on hold, or took us back (RFC 3264 section 8.4).
+type LegHeld struct {
+	On    bool
+	Sends bool // music of its own comes meanwhile (sendonly)
+}
+
 // LegEnded is the last event of every leg: it is over, whoever ended it, and holds nothing any more.
 type LegEnded struct {
 	Cause Cause
@@ -29,6 +36,7 @@ type LegEnded struct {
 func (LegRinging) legEvent()  {}
 func (LegAnswered) legEvent() {}
 func (LegDigit) legEvent()    {}
+func (LegHeld) legEvent()     {}
 func (LegEnded) legEvent()    {}
 
 // OutboundLeg is everything signalling needs to know to call somebody.

@@ -284,7 +284,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Dev: s.cfg.Mode != Production, Media: legMedia{s.media},
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
 		Admit:     s.admission.Admit,
-		OnInvite:  func(l *sip.Leg, in call.InboundLeg) { s.manager.Inbound(l, in) },
+		OnInvite:  func(l *sip.Leg, in call.InboundLeg) { s.manager.Inbound(leg{l}, in) },
 		UserAgent: "offhook/" + s.cfg.Version, Clock: s.cfg.Clock, Log: s.log,
 	})
 	if err != nil {

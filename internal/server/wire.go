@@ -21,7 +21,15 @@ func (d dialer) NewLeg(spec call.OutboundLeg) (session.Leg, error) {
 	if err != nil {
 		return nil, err // not a nil *sip.Leg in an interface
 	}
-	return l, nil
+	return leg{l}, nil
+}
+
+// leg is a leg as session sees it.
+type leg struct{ *sip.Leg }
+
+func (l leg) Hear(other session.Leg) {
+	o, _ := other.(leg)
+	l.Leg.Hear(o.Leg)
 }
 
 func (d dialer) EndStored(ctx context.Context, stored *call.Dialog, answered bool) error {
@@ -55,6 +63,11 @@ func (m legMedia) Open(peer netip.Addr, sink sip.MediaSink) (sip.MediaStream, er
 type legStream struct{ *media.Stream }
 
 func (s legStream) Close() { s.Stream.Close() }
+
+func (s legStream) Hear(other sip.MediaStream) {
+	o, _ := other.(legStream)
+	s.Stream.Hear(o.Stream)
+}
 
 func (s legStream) Answer(offer []byte) ([]byte, error) {
 	answer, err := s.Stream.Answer(offer)

@@ -41,7 +41,10 @@ func (l *eagerLeg) Acknowledge()                 {}
 func (l *eagerLeg) Ring()                        {}
 func (l *eagerLeg) Answer() error                { return nil }
 func (l *eagerLeg) Reject(int, string)           { l.Hangup() }
+func (l *eagerLeg) Progress() error              { return nil }
 func (l *eagerLeg) Flush()                       {}
+func (l *eagerLeg) Loop(*audio.Clip)             {}
+func (l *eagerLeg) Hear(Leg)                     {}
 func (l *eagerLeg) Play(*audio.Clip) <-chan struct{} {
 	return make(chan struct{})
 }

@@ -31,6 +31,8 @@ type Leg interface {
 	Acknowledge()
 	// Ring says that we alert somebody (inbound legs).
 	Ring()
+	// Progress lets an inbound caller hear what plays before he is answered (183); an error means that he has gone.
+	Progress() error
 	// Answer takes an inbound call; it returns an error when the caller has already gone.
 	Answer() error
 	// Reject refuses an inbound call that is not answered with a final SIP code.
@@ -42,8 +44,13 @@ type Leg interface {
 	Play(c *audio.Clip) (done <-chan struct{})
 	// PlayDigits queues DTMF, w and W being pauses of 0.5 s and 1 s.
 	PlayDigits(digits string) (done <-chan struct{})
+	// Loop queues c again and again, until Flush.
+	Loop(c *audio.Clip)
 	// Flush drops what plays and what is queued.
 	Flush()
+	// Hear lets this party hear what the other one says, nil ends that; what is queued to play is heard instead
+	// as long as it lasts. A conversation is a.Hear(b) and b.Hear(a). It ends by itself when either leg does.
+	Hear(other Leg)
 }
 
 // Dialer makes legs to other parties.

@@ -12,15 +12,20 @@ func (s *Session) redirect(doc *document, v *twiml.Redirect) (step, error) {
 
 // jump is the step to the URL that a verb of doc names; empty means doc's own.
 func (s *Session) jump(doc *document, method, ref string, params map[string][]string) (step, error) {
-	base := doc.URL
-	if base == "" {
-		base = s.snapshot.Load().Options.URL // inline TwiML has no URL of its own
-	}
-	target, err := twiml.Resolve(base, ref)
+	target, err := s.resolve(doc, ref)
 	if err != nil {
 		return nextVerb, err
 	}
 	return step{jump: true, method: method, url: target, params: params}, nil
+}
+
+// resolve is the absolute form of a URL in doc.
+func (s *Session) resolve(doc *document, ref string) (string, error) {
+	base := doc.URL
+	if base == "" {
+		base = s.snapshot.Load().Options.URL // inline TwiML has no URL of its own
+	}
+	return twiml.Resolve(base, ref)
 }
 
 // reject refuses an unanswered inbound call; after any other verb it hangs up (twiml section 2).

@@ -54,6 +54,14 @@ func (m *Manager) trunk(sid string) *call.Trunk {
 	return nil
 }
 
+// byoc is the trunk that a BYOC trunk's SID names: one record has one number under both prefixes.
+func (m *Manager) byoc(sid string) *call.Trunk {
+	if id, ok := strings.CutPrefix(sid, twilio.ByocPrefix); ok {
+		return m.trunk(twilio.TrunkPrefix + id)
+	}
+	return nil
+}
+
 // trunkFor is the trunk whose prefix matches the number best; the older one wins a tie.
 func (m *Manager) trunkFor(number string) *call.Trunk {
 	var best *call.Trunk

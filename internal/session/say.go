@@ -75,11 +75,7 @@ func (s *Session) clip(ctx context.Context, doc *document, v *twiml.Play) (*audi
 	if v.Body != nil { // the document itself was audio
 		return s.m.Hooks.Decode(ctx, &webhook.Response{ContentType: v.ContentType, Body: v.Body, URL: doc.URL})
 	}
-	base := doc.URL
-	if base == "" {
-		base = s.snapshot.Load().Options.URL
-	}
-	target, err := twiml.Resolve(base, v.URL)
+	target, err := s.resolve(doc, v.URL)
 	if err != nil {
 		return nil, err
 	}

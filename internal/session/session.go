@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/telemetry"
@@ -44,11 +45,13 @@ type Session struct {
 	verbs  *verbs          // the running document; nil before the first
 	invite *telemetry.Span // the INVITE without a final response; nil when nobody traces
 	over   bool            // the call has its final status
+	child  *child          // what a <Dial> that made this call needs; nil for other calls
 	ready  bool            // changes of the call come here; under the manager's lock
 
-	stored  call.Status // the status that the store has
-	unsaved call.Change // what the store has not taken yet, in order
-	retry   clock.Timer // of a write that the store refused
+	unstored bool        // the store has never heard of the call
+	stored   call.Status // the status that the store has
+	unsaved  call.Change // what the store has not taken yet, in order
+	retry    clock.Timer // of a write that the store refused
 
 	notesMu sync.Mutex
 	notes   []call.Notification // for the next write
@@ -56,6 +59,11 @@ type Session struct {
 
 	sentDigits bool      // SendDigits has left; the verbs' own
 	lastHeard  time.Time // when audio last came to its end; the verbs' own
+
+	partner     atomic.Pointer[Session] // with whom the party is connected
+	screening   atomic.Bool             // the documents are those that a called party hears before it is connected
+	unconnected *rejection              // how a caller is refused whose <Dial> reached nobody; the verbs' own
+	farewell    chan struct{}           // closed when the action of a <Dial> that was cut short was requested; the verbs' own
 
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer
@@ -199,6 +207,8 @@ func (s *Session) run(ctx context.Context) {
 			f = func() { s.obey(c) }
 		case result := <-s.verbs.ended():
 			f = func() { s.onDocumentEnd(result) }
+		case reason := <-s.dropped():
+			f = func() { s.onDropped(reason) }
 		case <-s.ringing.C():
 			f = func() {
 				s.trace("nobody answered in time")
@@ -281,6 +291,9 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.inviteEvent(e.Code)
 		s.call.Dialog = s.leg.Dialog() // a challenge or another target changed CSeq and branch
 		s.move(call.Ringing, "ringing", "ringing")
+		if !s.over {
+			s.report(report{kind: childRings, earlyMedia: e.EarlyMedia})
+		}
 	case call.LegAnswered:
 		s.ringing.Stop()
 		s.call.AnsweredAt = s.m.Clock.Now()
@@ -291,7 +304,11 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.move(call.InProgress, "answered", "answered")
 		// Not before it is stored: until its ACK the callee repeats the answer, for a process that takes over.
 		s.leg.Acknowledge()
-		if !s.over { // who picked up does not wait for the store
+		switch { // who picked up does not wait for the store
+		case s.over:
+		case s.child != nil:
+			s.pickedUp()
+		default:
 			s.begin((*Session).firstDocument)
 		}
 	case call.LegDigit:
@@ -302,8 +319,23 @@ func (s *Session) onLeg(e call.LegEvent) {
 			default: // a listener takes 64 keys without pause; more is noise
 			}
 		}
+	case call.LegHeld:
+		s.onHeld(e)
 	case call.LegEnded:
 		s.onLegEnded(e)
+	}
+}
+
+// onHeld lets the other party of a conversation hear music while it waits, unless whoever holds it sends some.
+func (s *Session) onHeld(e call.LegHeld) {
+	s.trace("on hold: %v", e.On)
+	p := s.partner.Load()
+	switch {
+	case p == nil:
+	case e.On && !e.Sends:
+		p.leg.Loop(audio.HoldMusic())
+	default:
+		p.leg.Flush()
 	}
 }
 
@@ -354,6 +386,8 @@ func hangupText(c call.Cause) string {
 // onDocumentEnd is the end of the instructions: the call ends with them.
 func (s *Session) onDocumentEnd(r result) {
 	switch {
+	case s.inDial() && r.reason == endOfDocument:
+		s.report(report{kind: childReady})
 	case r.reject != nil && s.call.Status == call.Ringing:
 		s.hangup(r.reject.status, call.Cause{SIPCode: r.reject.code, Reason: r.reject.phrase, Local: true})
 	case s.call.Status == call.Ringing: // an empty document still answers (twiml section 1)
@@ -429,6 +463,7 @@ func (s *Session) update(p call.UpdateParams) error {
 	}
 	if p.Redirects() {
 		s.trace("redirected by the API")
+		s.leaveDial()
 		s.begin((*Session).firstDocument)
 	}
 	return nil
@@ -553,11 +588,17 @@ func (s *Session) write(timeout time.Duration) error {
 	s.notesMu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if err := s.m.Store.SaveCall(ctx, s.call, s.stored, s.unsaved); err != nil {
+	var err error
+	if s.unstored {
+		err = s.m.Store.AddCall(ctx, s.call, s.unsaved)
+	} else {
+		err = s.m.Store.SaveCall(ctx, s.call, s.stored, s.unsaved)
+	}
+	if err != nil {
 		return fmt.Errorf("session: save %s: %w", s.sid, err)
 	}
 	ch := s.unsaved
-	s.stored, s.unsaved = s.call.Status, call.Change{}
+	s.unstored, s.stored, s.unsaved = false, s.call.Status, call.Change{}
 	s.m.publish(ch)
 	return nil
 }

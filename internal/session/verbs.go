@@ -36,6 +36,9 @@ type result struct {
 	reject *rejection // <Reject> of a call that was not answered
 }
 
+// endOfDocument is the reason of a run whose instructions were all carried out.
+const endOfDocument = "end of document"
+
 type rejection struct {
 	code   int
 	phrase string
@@ -75,7 +78,10 @@ func (s *Session) startVerbs(start source) *verbs {
 	go func() {
 		defer close(v.gone)
 		err := s.guarded(func() error {
-			if r, ok := s.runDocuments(ctx, start); ok && s.hearOut(ctx) == nil {
+			r, ok := s.runDocuments(ctx, start)
+			if r.reason == endOfDocument && s.screening.Load() {
+				v.result <- r // the conversation goes on where the document ends
+			} else if ok && s.hearOut(ctx) == nil {
 				v.result <- r
 			}
 			return nil
@@ -149,7 +155,7 @@ func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok 
 		case err != nil:
 			s.aside(func() { doc, err = s.recoverDocument(ctx, doc, err) })
 		case !next.jump:
-			return result{reason: "end of document"}, true
+			return result{reason: endOfDocument, reject: s.unconnected}, true
 		case n >= maxDocuments || silent >= maxSilentRun:
 			err = &twilio.Error{Code: 12400, Message: fmt.Sprintf(
 				"the call goes in circles: %d documents in a row, the last %d without audio", n, silent)}
@@ -202,8 +208,13 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 			*silent = 0                      // silence, but it takes its time
 			return nextVerb, s.pause(ctx, v) // keeps an inbound call ringing for its length
 		}
-	case *twiml.Dial, *twiml.Refer, *twiml.Unsupported:
+	case *twiml.Refer, *twiml.Unsupported:
 		return nextVerb, unsupported(v)
+	case *twiml.Dial:
+		if v.AnswerOnBridge && first {
+			*silent = 0
+			return s.dialVerb(ctx, doc, v)
+		}
 	}
 	*silent = 0
 	if err := s.do(ctx, s.answer); err != nil {
@@ -219,6 +230,8 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 		return nextVerb, s.pause(ctx, v)
 	case *twiml.Gather:
 		return s.gather(ctx, doc, v)
+	case *twiml.Dial:
+		return s.dialVerb(ctx, doc, v)
 	}
 	return nextVerb, fmt.Errorf("session: no way to run <%s>", v.Name())
 }
@@ -229,7 +242,12 @@ func unsupported(v twiml.Verb) error {
 	if u, ok := v.(*twiml.Unsupported); ok && u.Feature != "" {
 		what += " " + u.Feature
 	}
-	return &twilio.Error{Code: 12200, Message: fmt.Sprintf("line %d: %s is not available in this version of offhook", v.Line(), what)}
+	return notYet(v.Line(), what)
+}
+
+// notYet is the error of what this version leaves out.
+func notYet(line int, what string) error {
+	return &twilio.Error{Code: 12200, Message: fmt.Sprintf("line %d: %s is not available in this version of offhook", line, what)}
 }
 
 // lastError is an error after which no fallback is left.
@@ -283,6 +301,13 @@ func isFallback(err error) bool {
 func (s *Session) firstDocument(ctx context.Context) (*document, error) {
 	c := s.snapshot.Load()
 	o := c.Options
+	if s.farewell != nil { // the Dial that this document replaces is told first
+		select {
+		case <-s.farewell:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 	var digits <-chan struct{}
 	if o.SendDigits != "" && c.Status == call.InProgress && !s.sentDigits {
 		s.sentDigits = true
@@ -293,6 +318,8 @@ func (s *Session) firstDocument(ctx context.Context) (*document, error) {
 	var err error
 	if o.URL != "" {
 		doc, err = s.fetch(ctx, step{jump: true, method: o.Method, url: o.URL})
+	} else if s.screening.Load() { // nothing but keys
+		doc = &document{Document: new(twiml.Document), method: "POST"}
 	} else {
 		var d *twiml.Document
 		if d, err = twiml.ParseInline([]byte(o.Twiml)); err == nil {
@@ -353,6 +380,9 @@ func (s *Session) fetch(ctx context.Context, next step) (*document, error) {
 	}
 	s.trace("%s %s %d in %d ms", method, webhook.Redact(next.url), response.Status, response.Duration.Milliseconds())
 	d, err := twiml.FromResponse(response.ContentType, response.Body, response.URL)
+	if err == nil && s.screening.Load() {
+		d, err = d.Screening()
+	}
 	if err != nil {
 		return nil, fail(err, response)
 	}

@@ -84,6 +84,9 @@ type actor struct {
 	answered bool
 	rejected int // by that code
 	over     bool
+	hears    Leg
+	loops    bool // something is played until Flush
+	early    bool // Progress
 }
 
 func newActor() *actor {
@@ -98,7 +101,31 @@ func (l *actor) Events() <-chan call.LegEvent { return l.events }
 func (l *actor) Invite()                      { close(l.invited) }
 func (l *actor) Acknowledge()                 {}
 func (l *actor) Ring()                        {}
-func (l *actor) Flush()                       {}
+
+func (l *actor) set(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+func (l *actor) Flush()           { l.set(func() { l.loops = false }) }
+func (l *actor) Loop(*audio.Clip) { l.set(func() { l.loops = true }) }
+func (l *actor) Hear(other Leg)   { l.set(func() { l.hears = other }) }
+func (l *actor) Progress() error  { l.set(func() { l.early = true }); return nil }
+
+// hearing is whom the party hears, nil for nobody.
+func (l *actor) hearing() Leg {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hears
+}
+
+// tone reports whether the party hears something again and again.
+func (l *actor) tone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.loops
+}
 
 func (l *actor) Answer() error {
 	l.mu.Lock()
@@ -139,6 +166,15 @@ func (l *actor) leaves() {
 		close(l.hungUp)
 		l.events <- call.LegEnded{Cause: call.Cause{SIPCode: 200}}
 		close(l.events)
+	}
+}
+
+// press is a key, unless the party is gone.
+func (l *actor) press(key byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over && len(l.events) < cap(l.events) {
+		l.events <- call.LegDigit{Key: key}
 	}
 }
 

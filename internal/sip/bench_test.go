@@ -27,6 +27,9 @@ func (nullStream) Start()                            {}
 func (nullStream) Play(*audio.Clip) <-chan struct{}  { return nil }
 func (nullStream) PlayDigits(string) <-chan struct{} { return nil }
 func (nullStream) Flush()                            {}
+func (nullStream) Loop(*audio.Clip)                  {}
+func (nullStream) Hear(MediaStream)                  {}
+func (nullStream) Hold() (on, sends bool)            { return false, false }
 func (nullStream) Close()                            {}
 
 // BenchmarkCall is INVITE–200–ACK–BYE–200 between two endpoints of one process: both ends' cost in one figure.

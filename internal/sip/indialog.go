@@ -158,6 +158,7 @@ func (l *Leg) onReinvite(req *sip.Request, tx *sip.ServerTx) {
 	l.ses.accept(l, req, res)
 	setSDP(res, sdp)
 	_ = tx.Respond(res)
+	l.tellHold()
 	l.await(req.CSeq().SeqNo, res, through(tx), !has)
 }
 
@@ -215,6 +216,7 @@ func (l *Leg) onUpdate(req *sip.Request, tx *sip.ServerTx) {
 		setSDP(res, sdp)
 	}
 	_ = tx.Respond(res)
+	l.tellHold()
 }
 
 // onPrack takes the acknowledgement of our reliable provisional response (RFC 3262).
@@ -233,9 +235,16 @@ func (l *Leg) onPrack(req *sip.Request, tx *sip.ServerTx) {
 		}
 		l.in.settled = true
 	}
+	l.in.settled = l.in.settled || l.in.progressed
 	l.in.waiting = nil
 	l.cancelTimer("prack")
 	l.e.respond(req, tx, 200, "OK")
+	if l.in.early && !l.in.progressed && l.state == incoming {
+		l.sendProgress()
+		if l.in.pending {
+			return // the answer waits for this PRACK
+		}
+	}
 	if l.in.pending {
 		l.in.pending = false
 		_ = l.answer()

@@ -77,6 +77,7 @@ type Leg struct {
 	mediaUp  bool // the stream was started
 	mediaOff bool // the stream was closed
 	rang     bool
+	holding  call.LegHeld // as the owner knows it
 
 	out      out // the INVITE we sent
 	in       in  // the INVITE we received
@@ -135,10 +136,19 @@ func (l *Leg) Invite() {
 // Ring says 180 to an inbound leg's caller.
 func (l *Leg) Ring() { l.mail.post(l.ring, 0) }
 
+// Progress lets the caller of an inbound leg hear what is played, before he is answered: 183 with SDP; media
+// starts. It fails when the leg is over.
+func (l *Leg) Progress() error { return l.inLeg(l.progress) }
+
 // Answer accepts an inbound leg: 200 with SDP; media starts. It fails when the leg is over.
 func (l *Leg) Answer() error {
+	return l.inLeg(l.answer)
+}
+
+// inLeg runs f in the leg and returns what it returned, ErrOver when the leg ended first.
+func (l *Leg) inLeg(f func() error) error {
 	reply := make(chan error, 1)
-	if !l.mail.post(func() { reply <- l.answer() }, 0) {
+	if !l.mail.post(func() { reply <- f() }, 0) {
 		return ErrOver
 	}
 	select {
@@ -179,6 +189,19 @@ func (l *Leg) Play(c *audio.Clip) <-chan struct{} { return l.media.Play(c) }
 
 // PlayDigits queues keys (0-9 A-D * #, w and W pause) as telephone-events or tones.
 func (l *Leg) PlayDigits(digits string) <-chan struct{} { return l.media.PlayDigits(digits) }
+
+// Loop queues a clip again and again, until Flush.
+func (l *Leg) Loop(c *audio.Clip) { l.media.Loop(c) }
+
+// Hear lets this party hear what the other one says, nil ends that; what plays is heard instead. It ends by
+// itself when either leg does.
+func (l *Leg) Hear(other *Leg) {
+	if other == nil {
+		l.media.Hear(nil)
+		return
+	}
+	l.media.Hear(other.media)
+}
 
 // Flush drops what plays and what is queued.
 func (l *Leg) Flush() { l.media.Flush() }
@@ -340,8 +363,24 @@ func (l *Leg) startMedia() {
 func (l *Leg) emit(ev call.LegEvent) { l.events <- ev }
 
 func (l *Leg) digit(key byte) {
-	if len(l.events) < cap(l.events)-3 {
+	if l.hasRoom() {
 		l.emit(call.LegDigit{Key: key})
+	}
+}
+
+// hasRoom reports whether the owner takes an event that may come any number of times.
+func (l *Leg) hasRoom() bool { return len(l.events) < cap(l.events)-3 }
+
+// tellHold tells the owner when the party put us on hold, or took us back.
+func (l *Leg) tellHold() {
+	now := call.LegHeld{}
+	now.On, now.Sends = l.media.Hold()
+	if !now.On {
+		now.Sends = false // it is no news that it speaks
+	}
+	if now != l.holding && (l.state == accepted || l.state == confirmed) && l.hasRoom() {
+		l.holding = now
+		l.emit(now)
 	}
 }
 

@@ -100,6 +100,9 @@ func (f *fakeStream) Start()                            { f.mu.Lock(); f.started
 func (f *fakeStream) Play(*audio.Clip) <-chan struct{}  { return closedChan() }
 func (f *fakeStream) PlayDigits(string) <-chan struct{} { return closedChan() }
 func (f *fakeStream) Flush()                            {}
+func (f *fakeStream) Loop(*audio.Clip)                  {}
+func (f *fakeStream) Hear(MediaStream)                  {}
+func (f *fakeStream) Hold() (on, sends bool)            { return false, false }
 func (f *fakeStream) Close()                            { f.mu.Lock(); f.closed = true; f.mu.Unlock() }
 
 func (f *fakeStream) state() (started, closed bool, answered, accepted int) {

@@ -15,18 +15,20 @@ import (
 
 // in is the INVITE an inbound leg came with.
 type in struct {
-	req      *sip.Request
-	tx       *sip.ServerTx
-	sdp      []byte // our answer, ready; nil for a late offer
-	late     bool   // the INVITE had no SDP: we offer, the answer comes in the ACK or PRACK
-	offered  bool   // our offer went out in a reliable provisional response
-	settled  bool   // offer and answer were exchanged reliably before the 2xx
-	reliable bool   // provisional responses must be reliable (RFC 3262)
-	rseq     uint32
-	waiting  *unacked // a reliable provisional response without its PRACK
-	pending  bool     // answer was asked for and waits for the PRACK
-	ringing  bool
-	answered bool
+	req        *sip.Request
+	tx         *sip.ServerTx
+	sdp        []byte // our answer, ready; nil for a late offer
+	late       bool   // the INVITE had no SDP: we offer, the answer comes in the ACK or PRACK
+	offered    bool   // our offer went out in a reliable provisional response
+	settled    bool   // offer and answer were exchanged reliably before the 2xx
+	reliable   bool   // provisional responses must be reliable (RFC 3262)
+	rseq       uint32
+	waiting    *unacked // a reliable provisional response without its PRACK
+	pending    bool     // answer was asked for and waits for the PRACK
+	ringing    bool
+	early      bool // the caller is to hear us before he is answered
+	progressed bool // and was told so
+	answered   bool
 }
 
 // unacked is a response of ours that is sent again until the peer acknowledges it.
@@ -240,7 +242,37 @@ func (l *Leg) ring() {
 		return
 	}
 	l.in.ringing = true
-	res := l.reply(180, "Ringing")
+	l.provisional(l.reply(180, "Ringing"))
+}
+
+// progress lets the caller hear what we play: 183 with our answer to his offer. One who made none hears us when
+// he is answered.
+func (l *Leg) progress() error {
+	switch {
+	case l.state == accepted || l.state == confirmed:
+		return nil
+	case l.state != incoming:
+		return ErrOver
+	case l.in.early || l.in.late:
+		return nil
+	}
+	l.in.early = true
+	if l.in.waiting == nil {
+		l.sendProgress()
+	} // else with its PRACK, RFC 3262 section 3
+	return nil
+}
+
+func (l *Leg) sendProgress() {
+	res := l.reply(183, "Session Progress")
+	setSDP(res, l.in.sdp)
+	l.provisional(res)
+	l.in.progressed = true
+	l.startMedia()
+}
+
+// provisional sends a provisional response, again and again until its PRACK comes when it must be reliable.
+func (l *Leg) provisional(res *sip.Response) {
 	if !l.in.reliable {
 		_ = l.in.tx.Respond(res)
 		return
@@ -249,7 +281,9 @@ func (l *Leg) ring() {
 		l.in.offered = true
 		setSDP(res, l.media.Offer())
 	}
-	l.in.rseq = newCSeq()
+	if l.in.rseq++; l.in.rseq == 1 {
+		l.in.rseq = newCSeq()
+	}
 	res.AppendHeader(sip.NewHeader("Require", "100rel"))
 	res.AppendHeader(sip.NewHeader("RSeq", strconv.Itoa(int(l.in.rseq))))
 	_ = l.in.tx.Respond(res)
@@ -292,8 +326,8 @@ func (l *Leg) answer() error {
 	default:
 		return ErrOver
 	}
-	if l.in.waiting != nil && l.in.offered {
-		l.in.pending = true // RFC 3262 section 3: no 2xx before the PRACK of an offer
+	if l.in.waiting != nil && (l.in.offered || l.in.progressed) {
+		l.in.pending = true // RFC 3262 section 3: no 2xx before the PRACK of a session description
 		return nil
 	}
 	res := l.reply(200, "OK")
@@ -379,6 +413,7 @@ func (l *Leg) onACK(req *sip.Request) {
 		return
 	}
 	l.startMedia()
+	l.tellHold()
 }
 
 // refuse sends a final response other than 2xx and ends the leg; sipgo repeats it until the ACK.

@@ -1,0 +1,488 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/twilio"
+	"github.com/offhook/offhook/internal/twiml"
+	"github.com/offhook/offhook/internal/webhook"
+)
+
+// farewellTimeout bounds the request to the action of a Dial that was cut short. Nobody needs its answer.
+const farewellTimeout = 15 * time.Second
+
+// dialing is one run of <Dial>. The verbs of the caller's session own it; the called ones report to it.
+type dialing struct {
+	s       *Session // the caller's
+	doc     *document
+	verb    *twiml.Dial
+	group   string // GP…, of calls that ring together
+	reports chan report
+
+	waiting []attempt         // not called yet, in order
+	ringing map[*Session]bool // called and neither over nor the winner
+	winner  *Session          // the first that answered
+	done    bool              // the winner has ended, or goes its own way
+	left    bool              // the latter
+	closed  bool              // nobody else is called
+
+	limit     clock.Timer // of the conversation; nil before
+	bridgedAt time.Time   // when caller and winner began to hear each other; zero before
+	last      *call.Call  // the winner's, else that of the party that says most of why nobody answered
+	sounding  bool        // the caller hears how it rings
+}
+
+// attempt is a party to call.
+type attempt struct {
+	noun   twiml.Noun
+	target int // which of a Sip noun's
+}
+
+// dialVerb runs <Dial>: it calls its parties, connects the first that answers, and goes on when that is over.
+func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (step, error) {
+	if err := unready(v); err != nil {
+		return nextVerb, err
+	}
+	d := &dialing{s: s, doc: doc, verb: v, ringing: map[*Session]bool{}}
+	calls := 0
+	for _, n := range v.Nouns {
+		d.waiting = append(d.waiting, attempt{noun: n})
+		calls++
+		if sip, ok := n.(*twiml.DialSip); ok {
+			calls += len(sip.Targets) - 1
+		}
+	}
+	d.reports = make(chan report, calls*reportKinds)
+	if len(v.Nouns) > 1 && !v.Sequential {
+		d.group = twilio.NewSIDAt("GP", s.m.Clock.Now())
+	}
+	return d.run(ctx)
+}
+
+// unready refuses what this version cannot do yet: an error, not silence.
+func unready(v *twiml.Dial) error {
+	if v.Record != twiml.DoNotRecord {
+		return notYet(v.Line(), "<Dial> record")
+	}
+	for _, n := range v.Nouns {
+		if n.Options().MachineDetection != nil {
+			return notYet(n.Line(), "<"+n.Name()+"> machineDetection")
+		}
+		if c, ok := n.(*twiml.DialClient); ok && c.NotificationURL != "" {
+			return notYet(n.Line(), "<Client> clientNotificationUrl")
+		}
+	}
+	return nil
+}
+
+func (d *dialing) run(ctx context.Context) (step, error) {
+	keys := make(chan byte, 64)
+	d.s.keys.Store(&keys)
+	defer d.s.keys.Store(nil)
+	var limit <-chan time.Time // from the connection on
+	defer func() {
+		if d.limit != nil {
+			d.limit.Stop()
+		}
+	}()
+
+	d.call(ctx)
+	for !d.done && (d.winner != nil || len(d.ringing) > 0) {
+		select {
+		case r := <-d.reports:
+			if err := d.onReport(ctx, r); err != nil {
+				d.dropAll("the caller could not be answered")
+				return nextVerb, err
+			}
+			if d.limit != nil {
+				limit = d.limit.C()
+			}
+		case key := <-keys:
+			if key == '*' && d.verb.HangupOnStar {
+				d.s.trace("dial: * pressed")
+				d.dropAll("* pressed by the caller")
+			}
+		case <-limit:
+			d.s.trace("dial: time limit reached")
+			d.dropAll("time limit of the Dial")
+		case <-ctx.Done():
+			d.abandon(ctx)
+			return nextVerb, context.Cause(ctx)
+		}
+	}
+	d.quiet()
+	return d.next()
+}
+
+// call calls whose turn it is: one party when they go in sequence, else all.
+func (d *dialing) call(ctx context.Context) {
+	for len(d.waiting) > 0 && !d.closed && ctx.Err() == nil {
+		a := d.waiting[0]
+		d.waiting = d.waiting[1:]
+		if d.start(ctx, a) && d.verb.Sequential {
+			return
+		}
+	}
+}
+
+// start calls one party; false when that cannot be.
+func (d *dialing) start(ctx context.Context, a attempt) bool {
+	c, err := d.newCall(ctx, a)
+	if err != nil {
+		d.s.notify(asTwilio(err), nil)
+		return false
+	}
+	s, err := d.s.m.startChild(c, d, a)
+	if err != nil { // a shutdown
+		return false
+	}
+	d.s.trace("dial %s", c.To)
+	d.ringing[s] = true
+	return true
+}
+
+// newCall makes the call of one party, which is stored when its INVITE leaves.
+func (d *dialing) newCall(ctx context.Context, a attempt) (*call.Call, error) {
+	s, m := d.s, d.s.m
+	parent, o := s.snapshot.Load(), a.noun.Options()
+	now := m.Clock.Now()
+	c := &call.Call{
+		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: parent.AccountSID, ParentSID: parent.SID,
+		From: parent.From, Direction: call.OutboundDial, Status: call.Queued,
+		DateCreated: now, DateUpdated: now, PriceUnit: parent.PriceUnit, GroupSID: d.group, Epoch: m.Store.Epoch(),
+		Options: call.Options{
+			Method: o.Method, StatusMethod: o.StatusCallbackMethod, StatusEvents: o.StatusCallbackEvents,
+			Timeout: int(d.verb.Timeout / time.Second), FromCountry: parent.Options.FromCountry,
+		},
+	}
+	if d.verb.CallerID != "" {
+		c.From = d.verb.CallerID
+		c.Options.FromCountry = call.Country(c.From)
+	}
+	for _, u := range []struct {
+		ref  string
+		into *string
+	}{{o.URL, &c.Options.URL}, {o.StatusCallback, &c.Options.StatusURL}} {
+		if u.ref == "" {
+			continue
+		}
+		target, err := s.resolve(d.doc, u.ref)
+		if err != nil {
+			return nil, err
+		}
+		*u.into = target
+	}
+	if err := d.address(ctx, c, a); err != nil {
+		return nil, err
+	}
+	return c, d.checkFrom(ctx, c, parent)
+}
+
+// address says whom c calls, and by which way.
+func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
+	m := d.s.m
+	switch n := a.noun.(type) {
+	case *twiml.DialNumber:
+		c.To, c.Options.SendDigits = n.Number, n.SendDigits
+		c.Options.ToCountry = call.Country(c.To)
+		if n.BYOC == "" {
+			c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.To)
+			return nil
+		}
+		t := m.byoc(n.BYOC)
+		if t == nil {
+			return &twilio.Error{Code: 13223, Message: "Dial: there is no BYOC trunk " + n.BYOC}
+		}
+		c.QueueKey, c.TrunkSID = t.SID, t.SID
+	case *twiml.DialSip:
+		t := n.Targets[a.target]
+		c.To = t.URI + sipQuery(n.Headers)
+		c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.To)
+		c.Options.SIPUsername, c.Options.SIPPassword = t.Username, t.Password
+	case *twiml.DialClient:
+		return notYet(n.Line(), "<Client>")
+	}
+	return nil
+}
+
+// sipQuery writes headers as a SIP URI has them (RFC 3261 section 19.1.1).
+func sipQuery(headers map[string]string) string {
+	pairs := make([]string, 0, len(headers))
+	for name, value := range headers {
+		pairs = append(pairs, url.PathEscape(name)+"="+strings.ReplaceAll(url.PathEscape(value), "&", "%26"))
+	}
+	if len(pairs) == 0 {
+		return ""
+	}
+	slices.Sort(pairs)
+	return "?" + strings.Join(pairs, "&")
+}
+
+// checkFrom refuses a caller ID that the account may not present to a number (twiml section 3, callerId).
+func (d *dialing) checkFrom(ctx context.Context, c, parent *call.Call) error {
+	if call.IsSIP(c.To) {
+		return nil
+	}
+	if !call.IsE164(c.From) {
+		if strings.HasPrefix(c.From, "client:") {
+			return &twilio.Error{Code: 13214, Message: "Dial: a call from " + c.From + " needs a callerId"}
+		}
+		return nil
+	}
+	if !d.s.m.OwnedFromOnly || c.From == parent.From || c.From == parent.To {
+		return nil
+	}
+	switch n, err := d.s.m.Store.NumberByPhone(ctx, c.From); {
+	case err == nil && n.AccountSID == c.AccountSID:
+		return nil
+	case err != nil && !errors.Is(err, call.ErrNotFound):
+		return err
+	}
+	return &twilio.Error{Code: 13214, Message: "Dial: callerId " + c.From + " is not a number of this account"}
+}
+
+func (d *dialing) onReport(ctx context.Context, r report) error {
+	switch r.kind {
+	case childRings:
+		d.onRinging(r)
+	case childAnswered: // the first one wins
+		if d.winner != nil || d.closed {
+			r.from.dropFor("another party answered")
+			return nil
+		}
+		d.winner, d.waiting = r.from, nil
+		delete(d.ringing, r.from)
+		d.dropRinging("another party answered")
+	case childReady:
+		if r.from == d.winner {
+			return d.connect(ctx, r)
+		}
+	case childLeft, childEnded:
+		d.onOver(ctx, r)
+	}
+	return nil
+}
+
+// onRinging lets the caller hear that it rings, unless his own phone does that.
+func (d *dialing) onRinging(r report) {
+	s, tone := d.s, d.verb.RingTone
+	if d.winner != nil || d.sounding || !d.ringing[r.from] {
+		return
+	}
+	early := r.earlyMedia && len(d.verb.Nouns) == 1 && tone == ""
+	if s.snapshot.Load().Status == call.Ringing {
+		if !early && tone == "" {
+			return
+		}
+		if err := s.leg.Progress(); err != nil {
+			return // the caller has gone, as his leg will say
+		}
+	}
+	d.sounding = true
+	if early {
+		s.leg.Hear(r.leg)
+	} else {
+		s.leg.Loop(audio.Ringback(tone))
+	}
+}
+
+// quiet ends what the caller heard while it rang.
+func (d *dialing) quiet() {
+	if d.sounding {
+		d.sounding = false
+		d.s.leg.Hear(nil)
+		d.s.leg.Flush()
+	}
+}
+
+// connect lets caller and winner hear each other.
+func (d *dialing) connect(ctx context.Context, r report) error {
+	s := d.s
+	if err := s.do(ctx, s.answer); err != nil { // only with answerOnBridge there is something to answer
+		if ctx.Err() != nil || errors.Is(err, errOver) {
+			return nil //nolint:nilerr // the end of ctx says it, now or in a moment
+		}
+		return err
+	}
+	d.quiet()
+	s.trace("connected to %s", r.call.To)
+	d.bridgedAt = s.m.Clock.Now()
+	s.partner.Store(r.from)
+	r.from.partner.Store(s)
+	s.leg.Hear(r.leg)
+	r.leg.Hear(s.leg)
+	d.limit = s.m.Clock.NewTimer(d.verb.TimeLimit)
+	return nil
+}
+
+// disconnect ends the connection at the caller's side.
+func (d *dialing) disconnect() {
+	if d.bridgedAt.IsZero() {
+		return
+	}
+	d.s.partner.Store(nil)
+	d.winner.partner.Store(nil)
+	d.s.leg.Hear(nil)
+	d.s.leg.Flush()
+}
+
+// onOver takes note of a party that is gone, and calls who is to be called then.
+func (d *dialing) onOver(ctx context.Context, r report) {
+	delete(d.ringing, r.from)
+	if r.from == d.winner {
+		d.done, d.left, d.last = true, r.kind == childLeft, r.call
+		d.disconnect()
+		return
+	}
+	if d.winner != nil {
+		return
+	}
+	if d.last == nil || says(r.call.Status) >= says(d.last.Status) {
+		d.last = r.call
+	}
+	if d.closed {
+		return
+	}
+	a := r.from.child.attempt
+	if sip, ok := a.noun.(*twiml.DialSip); ok && r.call.Status == call.Failed && a.target+1 < len(sip.Targets) {
+		a.target++ // nobody is there: the next of its addresses
+		if d.start(ctx, a) {
+			return
+		}
+	}
+	if len(d.ringing) == 0 {
+		d.quiet()
+		d.call(ctx)
+	}
+}
+
+// says orders how parties that did not answer ended by what it tells the caller: somebody was there.
+func says(s call.Status) int {
+	return slices.Index([]call.Status{call.Canceled, call.Failed, call.NoAnswer, call.Busy}, s)
+}
+
+func (d *dialing) dropRinging(reason string) {
+	for s := range d.ringing {
+		s.dropFor(reason)
+	}
+}
+
+// dropAll ends every call of the Dial, and calls nobody else.
+func (d *dialing) dropAll(reason string) {
+	d.closed, d.waiting = true, nil
+	d.dropRinging(reason)
+	if d.winner != nil {
+		d.winner.dropFor(reason)
+	}
+}
+
+// next is what follows a Dial that is over: its action, or the next verb.
+func (d *dialing) next() (step, error) {
+	status := d.status()
+	d.s.trace("dial over: %s", status)
+	d.s.unconnected = nil
+	if d.bridgedAt.IsZero() && d.s.snapshot.Load().Status == call.Ringing {
+		d.s.unconnected = refusalFor(status)
+	}
+	if d.verb.Action == "" {
+		return nextVerb, nil
+	}
+	return d.s.jump(d.doc, d.verb.Method, d.verb.Action, d.params(status))
+}
+
+// status is DialCallStatus.
+func (d *dialing) status() call.Status {
+	switch {
+	case d.winner != nil:
+		return call.Completed
+	case d.last != nil:
+		return d.last.Status
+	default:
+		return call.Failed // there was nobody to call
+	}
+}
+
+// refusalFor is how a caller is refused who was never answered, since nobody was (answerOnBridge).
+func refusalFor(status call.Status) *rejection {
+	switch status {
+	case call.Busy:
+		return &rejection{486, "Busy Here", call.Busy}
+	case call.NoAnswer:
+		return &rejection{480, "Temporarily Unavailable", call.NoAnswer}
+	case call.Completed:
+		return &rejection{603, "Decline", call.NoAnswer} // screened
+	default:
+		return &rejection{503, "Service Unavailable", call.Failed}
+	}
+}
+
+// params are those of the action (call-lifecycle section 3.5).
+func (d *dialing) params(status call.Status) url.Values {
+	p := url.Values{"DialCallStatus": {string(status)}, "DialBridged": {strconv.FormatBool(!d.bridgedAt.IsZero())}}
+	c := d.last
+	if c == nil {
+		return p
+	}
+	p.Set("DialCallSid", c.SID)
+	if seconds, ended := c.Duration(); ended && !c.AnsweredAt.IsZero() && !d.left {
+		p.Set("DialCallDuration", strconv.Itoa(seconds))
+	}
+	if call.IsSIP(c.To) && c.Dialog != nil {
+		p.Set("DialSipCallId", c.Dialog.CallID)
+		code := 200
+		if c.AnsweredAt.IsZero() {
+			code = sipResponse(c)
+		}
+		p.Set("DialSipResponseCode", strconv.Itoa(code))
+	}
+	return p
+}
+
+// abandon ends a Dial whose caller hung up or was redirected. The action is requested all the same, and its
+// answer thrown away (calls-api section 7); nobody waits for it but the document that follows.
+func (d *dialing) abandon(ctx context.Context) {
+	s := d.s
+	d.dropAll("the caller hung up")
+	d.quiet()
+	d.disconnect()
+	status := call.Canceled
+	if d.winner != nil {
+		status = call.Completed
+		c := d.winner.snapshot.Load().Clone()
+		c.EndedAt = s.m.Clock.Now()
+		d.last = c
+	}
+	if d.verb.Action == "" {
+		return
+	}
+	next, err := s.jump(d.doc, d.verb.Method, d.verb.Action, d.params(status))
+	if err != nil {
+		s.notify(asTwilio(err), nil)
+		return
+	}
+	params := voiceParams(s.snapshot.Load())
+	for name, values := range next.params {
+		params[name] = values
+	}
+	if !errors.Is(context.Cause(ctx), errRedirected) {
+		params.Set("CallStatus", string(call.Completed))
+	}
+	said := make(chan struct{})
+	s.farewell = said
+	s.m.sessions.Go(func() {
+		defer close(said)
+		ctx, cancel := context.WithTimeout(s.m.ctx, farewellTimeout)
+		defer cancel()
+		_, err := s.hooks.Fetch(ctx, webhook.Request{Method: next.method, URL: next.url, Params: params})
+		s.trace("%s %s for the Dial that was cut short: %v", next.method, webhook.Redact(next.url), err)
+	})
+}
