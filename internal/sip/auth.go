@@ -38,6 +38,16 @@ func (l *Leg) challenge(res *sip.Response, req *sip.Request, ours bool) bool {
 	if !ours || l.out.spec.Username == "" {
 		return false
 	}
+	if c := answerable(res, req); c != nil {
+		c.to = l.hop.addr
+		l.auth = c
+		return true
+	}
+	return false
+}
+
+// answerable is the first challenge of a 401 or 407 to req that can be answered, nil when there is none.
+func answerable(res *sip.Response, req *sip.Request) *credentials {
 	name, header := "WWW-Authenticate", "Authorization"
 	if res.StatusCode == 407 {
 		name, header = "Proxy-Authenticate", "Proxy-Authorization"
@@ -51,13 +61,11 @@ func (l *Leg) challenge(res *sip.Response, req *sip.Request, ours bool) bool {
 		for i := range c.QOP {
 			c.QOP[i] = strings.TrimSpace(c.QOP[i])
 		}
-		if !digest.CanDigest(c) || answered && !c.Stale {
-			continue
+		if digest.CanDigest(c) && (!answered || c.Stale) {
+			return &credentials{challenge: c, header: header}
 		}
-		l.auth = &credentials{challenge: c, header: header, to: l.hop.addr}
-		return true
 	}
-	return false
+	return nil
 }
 
 // authorize adds our answer to the challenge seen before, if the request goes to the same hop.
@@ -66,15 +74,22 @@ func (l *Leg) authorize(req *sip.Request) {
 	if a == nil || a.challenge == nil || a.to != l.hop.addr || req.Method == sip.ACK || req.Method == sip.CANCEL {
 		return
 	}
-	a.count++
-	cred, err := digest.Digest(a.challenge, digest.Options{
-		Method: string(req.Method), URI: req.Recipient.String(), Count: a.count,
-		Username: l.out.spec.Username, Password: l.out.spec.Password,
+	if err := a.answer(req, l.out.spec.Username, l.out.spec.Password); err != nil {
+		l.log.Warn("sip: cannot answer the digest challenge", "err", err)
+	}
+}
+
+// answer puts the answer to the challenge into a request.
+func (c *credentials) answer(req *sip.Request, username, password string) error {
+	c.count++
+	cred, err := digest.Digest(c.challenge, digest.Options{
+		Method: string(req.Method), URI: req.Recipient.String(), Count: c.count,
+		Username: username, Password: password,
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(req.Body())), nil },
 	})
 	if err != nil {
-		l.logger().Warn("sip: cannot answer the digest challenge", "err", err)
-		return
+		return err
 	}
-	req.AppendHeader(sip.NewHeader(a.header, cred.String()))
+	req.AppendHeader(sip.NewHeader(c.header, cred.String()))
+	return nil
 }

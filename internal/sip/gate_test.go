@@ -93,9 +93,9 @@ func TestTooManyTransactions(t *testing.T) {
 		legs = append(legs, b.incoming(t).leg)
 	}
 	s := p.script()
+	s.ask("OPTIONS", 2, "")
 	s.ask("INVITE", 1, "", "sdp")
 	s.response("INVITE", 503)
-	s.ask("OPTIONS", 2, "")
 	for _, l := range legs {
 		l.Reject(486, "Busy Here")
 		ended(t, l)

@@ -57,6 +57,20 @@ func (s *sources) match(src netip.Addr) *call.Trunk {
 	return nil
 }
 
+// called is the first trunk whose host has that address: the one our calls to it went through.
+func (s *sources) called(a netip.Addr) *call.Trunk {
+	trunks := s.trunks()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range trunks {
+		host := hostOnly(trunks[i].Host)
+		if lit, err := netip.ParseAddr(host); err == nil && lit.Unmap() == a || slices.Contains(s.hosts[host], a) {
+			return &trunks[i]
+		}
+	}
+	return nil
+}
+
 func sameSlice(a, b []call.Trunk) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

@@ -45,13 +45,26 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 		e.forgetLocked(d.callID)
 	})
 	if answered {
-		_, err := e.finalOf(ctx, e.request(&d, sip.BYE, d.cseq+cseqGap, newBranch(), h))
+		bye := e.request(&d, sip.BYE, d.cseq+cseqGap, newBranch(), h)
+		res, err := e.finalOf(ctx, bye)
+		if err != nil || res.StatusCode != 401 && res.StatusCode != 407 || s.UAS {
+			return err
+		}
+		trunk, c := e.sources.called(h.addr.Addr()), answerable(res, bye) // a digest only to the trunk that was called
+		if trunk == nil || trunk.Username == "" || c == nil {
+			return nil
+		}
+		bye = e.request(&d, sip.BYE, d.cseq+cseqGap+1, newBranch(), h)
+		if err := c.answer(bye, trunk.Username, trunk.Password); err != nil {
+			return fmt.Errorf("sip: BYE of stored dialog %s: %w", s.CallID, err)
+		}
+		_, err = e.finalOf(ctx, bye)
 		return err
 	}
 	d.remoteTag = "" // the INVITE had none
 	for branch, again := s.Branch, 0; ; again++ {
-		code, err := e.finalOf(ctx, e.request(&d, sip.CANCEL, d.cseq, branch, h))
-		if err != nil || code != 481 || again == resends {
+		res, err := e.finalOf(ctx, e.request(&d, sip.CANCEL, d.cseq, branch, h))
+		if err != nil || res.StatusCode != 481 || again == resends {
 			return err
 		}
 		branch = nextBranch(branch)
@@ -63,20 +76,20 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 const resends = 2
 
 // finalOf sends a request and waits for its final response, at most Timer F (32 s) or until ctx is done.
-func (e *Endpoint) finalOf(ctx context.Context, req *sip.Request) (code int, err error) {
+func (e *Endpoint) finalOf(ctx context.Context, req *sip.Request) (res *sip.Response, err error) {
 	req.SetBody(nil)
 	type outcome struct {
-		code int
-		err  error
+		res *sip.Response
+		err error
 	}
 	done := make(chan outcome, 1)
 	e.work.Go(func() {
 		e.transact(req, nil, func(res *sip.Response, err error) bool {
 			switch {
 			case err != nil:
-				done <- outcome{0, err}
+				done <- outcome{nil, err}
 			case res.StatusCode >= 200:
-				done <- outcome{res.StatusCode, nil}
+				done <- outcome{res, nil}
 			default:
 				return false
 			}
@@ -85,9 +98,9 @@ func (e *Endpoint) finalOf(ctx context.Context, req *sip.Request) (code int, err
 	})
 	select {
 	case o := <-done:
-		return o.code, o.err
+		return o.res, o.err
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
 

@@ -1,6 +1,12 @@
 package sip
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,5 +160,48 @@ func TestACallThatWasChallengedIsCanceledAfterARestart(t *testing.T) {
 	ack := p.request("ACK")
 	if got, _ := ack.Via().Params.Get("branch"); got != want || ack.CSeq().SeqNo != inv.CSeq().SeqNo {
 		t.Errorf("ACK:\n%s", ack)
+	}
+}
+
+// The BYE of a stored dialog answers the challenge of the trunk that was called, and of nobody else.
+func TestAStoredDialogsBYEIsChallenged(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "192.0.2.1"} {
+		b := start(t, func(c *Config) {
+			trunks := []call.Trunk{{SID: "TK1", Host: host, Username: "us", Password: "secret"}}
+			c.Trunks = func() []call.Trunk { return trunks }
+		})
+		p := newPeer(t, b)
+		s := &call.Dialog{
+			CallID: newCallID(), LocalTag: "l", RemoteTag: "r", LocalURI: "sip:us@h", RemoteURI: p.uri(), Target: p.uri(),
+			CSeq: 1, Transport: "UDP", Dest: p.addr(),
+		}
+		done := make(chan error, 1)
+		go func() { done <- b.EndStored(t.Context(), s, true) }()
+		first := p.request("BYE")
+		p.answer(first, 401, "", `WWW-Authenticate: Digest realm="r", nonce="n", algorithm=MD5`)
+		if host == "127.0.0.1" {
+			second := p.request("BYE")
+			if second.GetHeader("Authorization") == nil || second.CSeq().SeqNo <= first.CSeq().SeqNo {
+				t.Errorf("without an answer:\n%s", second)
+			}
+			p.answer(second, 200, "")
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		p.silent(20 * time.Millisecond)
+	}
+}
+
+func TestCausesInFewWords(t *testing.T) {
+	for want, err := range map[string]error{
+		"connection refused": fmt.Errorf("a: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}),
+		"timed out":          fmt.Errorf("a: %w", context.DeadlineExceeded),
+		"connection lost":    fmt.Errorf("conn 10.0.0.1:5060: %w", sip.ErrTransactionTransport),
+		"request not sent":   errors.New("udp conn 10.0.0.1:5060 err. something"),
+	} {
+		if got := failureCause(err); got.SIPCode != 503 || got.Reason != "transport error: "+want {
+			t.Errorf("%v: %+v, want %s", err, got, want)
+		}
 	}
 }
