@@ -152,7 +152,7 @@ func openSQLite(ctx context.Context, cfg Config) (write, read *sql.DB, held *os.
 	// Pragmas are per connection; synchronous FULL syncs the log at each commit.
 	dsn := "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath() +
 		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
-	if write, err = sql.Open("sqlite", fmt.Sprintf("%s&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(%d)", dsn, maxLogPages)); err != nil {
+	if write, err = sql.Open("sqlite", fmt.Sprintf("%s&_pragma=cache_size(-4096)&_pragma=wal_autocheckpoint(%d)", dsn, maxLogPages)); err != nil {
 		return nil, nil, held, fmt.Errorf("store: open the database: %w", err)
 	}
 	write.SetMaxOpenConns(1)
