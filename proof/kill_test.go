@@ -157,6 +157,10 @@ func (r *round) callAndKill(delay time.Duration) {
 			for ctx.Err() == nil {
 				form := r.form()
 				sid, err := r.engine.create(ctx, form)
+				if err != nil && unavailable(err) == nil { // busy, and said so: come again
+					_ = clock.Sleep(ctx, clock.System, 3*trickle)
+					continue
+				}
 				if err != nil {
 					if ctx.Err() == nil {
 						r.t.Error(err)
@@ -198,6 +202,9 @@ func (r *round) callIn(ctx context.Context, i int) {
 	wait := time.Duration(r.rand.Int64N(int64(window)))
 	to := [...]string{talks, thinks, isTurnedAway}[r.rand.IntN(3)]
 	r.mu.Unlock()
+	if i < inbound/4 { // some talk by then, however soon it comes
+		to, wait = talks, wait/20
+	}
 	if clock.Sleep(ctx, clock.System, wait) != nil {
 		return
 	}

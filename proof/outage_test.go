@@ -302,7 +302,12 @@ func (s *scene) form(does plan, says byte) (to string, form url.Values) {
 func (s *scene) calls(name string, does plan, says byte) *party {
 	s.t.Helper()
 	to, form := s.form(does, says)
-	sid, err := s.engine.create(s.t.Context(), form)
+	var sid string
+	var err error
+	until(s.t.Context(), time.Now().Add(patience), func() bool { // a busy engine says come again
+		sid, err = s.engine.create(s.t.Context(), form)
+		return err == nil || unavailable(err) != nil
+	})
 	if err != nil {
 		s.t.Fatalf("%s: %v", name, err)
 	}
