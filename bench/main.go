@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	parts := []part{ // what needs W1's server idle comes after what does not
-		{"w1", b.w1}, {"start", b.starts}, {"latency", b.latencies}, {"w1", b.w1Memory},
+		{"w1", b.w1}, {"w1", b.w1SIPp}, {"start", b.starts}, {"latency", b.latencies}, {"w1", b.w1Memory},
 		{"w2", b.w2}, {"api", b.api}, {"w1", b.w1End},
 	}
 	wanted := strings.Split(*only, ",")
