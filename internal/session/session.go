@@ -52,6 +52,7 @@ type Session struct {
 	stored   call.Status // the status that the store has
 	unsaved  call.Change // what the store has not taken yet, in order
 	retry    clock.Timer // of a write that the store refused
+	refused  bool        // the last write was, which the log knows
 
 	notesMu sync.Mutex
 	notes   []call.Notification // for the next write
@@ -526,7 +527,12 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 // storeFailed is for a live call whose state could not be stored: a conflict means that another owner
 // took the call, so it ends here; otherwise the audio goes on, and what is unsaved is tried again.
 func (s *Session) storeFailed(err error) {
-	s.log.Error("state of the call not stored", "status", s.call.Status, "err", err)
+	level := slog.LevelError
+	if s.refused { // said already; an outage has many calls, and each tries every second
+		level = slog.LevelDebug
+	}
+	s.refused = true
+	s.log.Log(context.Background(), level, "state of the call not stored", "status", s.call.Status, "err", err)
 	if errors.Is(err, call.ErrConflict) {
 		s.stored, s.unsaved = s.call.Status, call.Change{} // not ours to tell
 		s.giveUp("the call was taken over")
@@ -598,7 +604,7 @@ func (s *Session) write(timeout time.Duration) error {
 		return fmt.Errorf("session: save %s: %w", s.sid, err)
 	}
 	ch := s.unsaved
-	s.unstored, s.stored, s.unsaved = false, s.call.Status, call.Change{}
+	s.unstored, s.stored, s.unsaved, s.refused = false, s.call.Status, call.Change{}, false
 	s.m.publish(ch)
 	return nil
 }
