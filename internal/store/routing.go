@@ -67,7 +67,10 @@ var domainKind = newKind(kind[*call.Domain]{
 		"SELECT sid FROM source_ip_mappings WHERE domain_sid = ?",
 		"SELECT sid FROM trunks WHERE from_domain_sid = ?",
 	},
-	parts: []string{"DELETE FROM sip_mappings WHERE owner_sid = ?"},
+	parts: []string{
+		"DELETE FROM sip_mappings WHERE owner_sid = ?",
+		"DELETE FROM sip_bindings WHERE domain_sid = ?",
+	},
 })
 
 func orConflict(err error, name string) error {

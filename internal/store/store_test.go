@@ -72,6 +72,7 @@ func contract(t *testing.T, b backend) {
 		{"trunks have unique names", testTrunks},
 		{"domains and trunks know what is mapped to them", testIdentities},
 		{"resources are made, changed, paged and removed", testRecords},
+		{"contacts of phones come, go and expire", testLocations},
 		{"trunks of the first schema are kept", testMigrateTrunks},
 		{"there are no more resources than there may be", testLimits},
 		{"accounts are put", testAccounts},
