@@ -3,7 +3,7 @@ package call
 import "time"
 
 // LegEvent is what a leg tells the session that owns it: one of LegRinging, LegAnswered,
-// LegDigit, LegHeld, LegEnded.
+// LegDigit, LegHeld, LegReferred, LegReferAnswered, LegReferNotified, LegEnded.
 type LegEvent interface{ legEvent() }
 
 // LegRinging says that the callee's phone rings: the first 180 or 183. It comes at most once.
@@ -26,6 +26,33 @@ type LegHeld struct {
 	Sends bool // music of its own comes meanwhile (sendonly)
 }
 
+// LegReferred says that the party asks us to connect the other one with somebody else (REFER, RFC 3515). It is
+// answered by Leg.ReferReply.
+type LegReferred struct {
+	ID         int       // for the reply
+	To         string    // URI of Refer-To as it was written, with its headers
+	Replaces   *Replaces // the dialog that the new call is to take the place of; nil for none
+	ReferredBy string    // URI that the party calls itself (RFC 3892), "" for none
+}
+
+// LegReferAnswered is the final response to our own REFER.
+type LegReferAnswered struct {
+	Code   int
+	Silent bool // it was accepted, and no news will come (RFC 4488)
+}
+
+// LegReferNotified is news of the call that the party makes on our REFER.
+type LegReferNotified struct {
+	Code  int  // SIP response that it got, 0 when it was not told
+	Final bool // nothing more will come
+}
+
+// Replaces names a dialog by its parts as the one sees them who is to replace it (RFC 3891 section 3).
+type Replaces struct {
+	CallID, ToTag, FromTag string
+	EarlyOnly              bool // unless it was answered
+}
+
 // LegEnded is the last event of every leg: it is over, whoever ended it, and holds nothing any more.
 type LegEnded struct {
 	Cause Cause
@@ -38,6 +65,10 @@ func (LegAnswered) legEvent() {}
 func (LegDigit) legEvent()    {}
 func (LegHeld) legEvent()     {}
 func (LegEnded) legEvent()    {}
+
+func (LegReferred) legEvent()      {}
+func (LegReferAnswered) legEvent() {}
+func (LegReferNotified) legEvent() {}
 
 // OutboundLeg is everything signalling needs to know to call somebody.
 type OutboundLeg struct {
@@ -71,6 +102,7 @@ type InboundLeg struct {
 	CallID        string            // SIP Call-ID
 	Taken         time.Time         // when the INVITE was let in
 	Headers       map[string]string // X-… headers
+	Replaces      *Replaces         // the dialog that the call is to take the place of; nil for none
 }
 
 // LegError is a leg that could not be made; Cause is what to record.

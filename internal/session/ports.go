@@ -51,6 +51,14 @@ type Leg interface {
 	// Hear lets this party hear what the other one says, nil ends that; what is queued to play is heard instead
 	// as long as it lasts. A conversation is a.Hear(b) and b.Hear(a). It ends by itself when either leg does.
 	Hear(other Leg)
+
+	// Refer asks the party to call uri, with its headers, instead of us. LegReferAnswered follows, and
+	// LegReferNotified as long as the party tells how it goes.
+	Refer(uri string)
+	// ReferReply answers LegReferred: 202 accepts it, a code from 300 on refuses it.
+	ReferReply(id, code int)
+	// ReferNotify tells the party how the accepted transfer goes, as a SIP response; a final one is the last.
+	ReferNotify(id, code int, reason string)
 }
 
 // Dialer makes legs to other parties.

@@ -87,6 +87,10 @@ type actor struct {
 	hears    Leg
 	loops    bool // something is played until Flush
 	early    bool // Progress
+
+	referred string // URI of Refer
+	replied  int    // code of ReferReply
+	notified []int  // codes of ReferNotify
 }
 
 func newActor() *actor {
@@ -112,6 +116,12 @@ func (l *actor) Flush()           { l.set(func() { l.loops = false }) }
 func (l *actor) Loop(*audio.Clip) { l.set(func() { l.loops = true }) }
 func (l *actor) Hear(other Leg)   { l.set(func() { l.hears = other }) }
 func (l *actor) Progress() error  { l.set(func() { l.early = true }); return nil }
+
+func (l *actor) Refer(uri string)       { l.set(func() { l.referred = uri }) }
+func (l *actor) ReferReply(_, code int) { l.set(func() { l.replied = code }) }
+func (l *actor) ReferNotify(_, code int, _ string) {
+	l.set(func() { l.notified = append(l.notified, code) })
+}
 
 // hearing is whom the party hears, nil for nobody.
 func (l *actor) hearing() Leg {

@@ -82,6 +82,10 @@ func (l *Leg) handle(req *sip.Request, tx *sip.ServerTx) {
 		l.onPrack(req, tx)
 	case sip.INFO:
 		l.onInfo(req, tx)
+	case sip.REFER:
+		l.onRefer(req, tx)
+	case sip.NOTIFY:
+		l.onNotify(req, tx)
 	case sip.OPTIONS:
 		l.e.respond(req, tx, 200, "OK", capabilities()...)
 	default:

@@ -89,6 +89,7 @@ type Leg struct {
 	held     []heldRequest
 	inviting bool // a re-INVITE or UPDATE of ours is pending
 	presses  []press
+	refers   *referrals // nil before the first REFER
 }
 
 func (e *Endpoint) newLeg() *Leg {
@@ -326,6 +327,7 @@ func (l *Leg) finish(cause call.Cause, canceled bool) {
 	}
 	l.closeMedia()
 	l.unhold(true)
+	l.refuseReferrals()
 	l.release()
 	l.e.remove(l)
 	l.emit(call.LegEnded{Cause: cause, Canceled: canceled})

@@ -94,6 +94,10 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 		e.respond(req, tx, 422, "Session Interval Too Small", h)
 		return nil
 	}
+	if _, ok := replacesOf(req); !ok {
+		e.respond(req, tx, 400, "Bad Replaces")
+		return nil
+	}
 	l := e.newLeg()
 	l.log = e.log.With("leg", "inbound", "sip_call_id", key.callID)
 	l.uas, l.hairpin, l.state = true, hairpin, incoming
@@ -158,6 +162,7 @@ func (e *Endpoint) describe(req *sip.Request, trunk *call.Trunk, hairpin bool, s
 			info.Headers[h.Name()] = h.Value()
 		}
 	}
+	info.Replaces, _ = replacesOf(req)
 	if trunk == nil && !hairpin {
 		return info // what follows is believed of a carrier only
 	}

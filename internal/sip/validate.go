@@ -15,10 +15,10 @@ type fault struct {
 }
 
 // supported are the option tags we understand (RFC 3261 section 20.37).
-var supported = []string{"100rel", "timer"}
+var supported = []string{"100rel", "replaces", "timer"}
 
 // allowed are the methods we understand, the value of Allow.
-const allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK"
+const allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY"
 
 // single lists headers that occur at most once (RFC 3261 section 7.3.1).
 var single = []string{"to", "from", "call-id", "cseq", "max-forwards", "content-length", "content-type"}
