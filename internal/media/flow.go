@@ -112,7 +112,11 @@ func (f *flow) packet(w *worker, p *packet) {
 		}
 		return
 	}
-	h, payload, err := parseRTP(p.data)
+	data, ok := f.unprotect(w, p)
+	if !ok {
+		return
+	}
+	h, payload, err := parseRTP(data)
 	if err != nil {
 		f.malformed(w)
 		return
@@ -220,7 +224,15 @@ func (f *flow) report(w *worker, p *packet) {
 		f.strange(w, 1)
 		return
 	}
-	if !f.reporter.read(p.data, w.now(), f.ssrc, f.rx.ssrc) {
+	data := p.data
+	if o := f.setup.unseal; o != nil {
+		var ok bool
+		if data, ok = o.openReport(data); !ok {
+			f.strange(w, 1)
+			return
+		}
+	}
+	if !f.reporter.read(data, w.now(), f.ssrc, f.rx.ssrc) {
 		f.malformed(w)
 		return
 	}
@@ -320,7 +332,11 @@ func (f *flow) send(w *worker, h header, n int, to netip.AddrPort) {
 // sendPacket is send with a sequence number that is already there.
 func (f *flow) sendPacket(w *worker, h header, n int, to netip.AddrPort) {
 	h.put(w.out[:])
-	err := f.rtp.send(w.out[:headerSize+n], to)
+	p, ok := f.protect(w, w.out[:headerSize+n], h.seq)
+	if !ok {
+		return
+	}
+	err := f.rtp.send(p, to)
 	switch {
 	case err == nil:
 	case errors.Is(err, errRefused):
@@ -352,6 +368,12 @@ func (f *flow) sendReport(w *worker, ts uint32) {
 		return
 	}
 	f.tx.recently = false
+	if seal := f.setup.seal; seal != nil {
+		if p, err = seal.context.EncryptRTCP(nil, p, nil); err != nil {
+			f.logger().Warn("RTCP report not protected", "err", err)
+			return
+		}
+	}
 	if err := s.send(p, to); err != nil && !errors.Is(err, errRefused) {
 		f.failed++
 		w.count.failed.Add(1)

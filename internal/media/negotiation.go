@@ -33,6 +33,9 @@ type negotiation struct {
 	packets int
 	hold    bool // the peer takes no audio
 	sends   bool // it may send some
+
+	protection protection
+	lastCrypto []cryptoLine // of the last offer
 }
 
 // setup is what offer and answer agreed on, as the sending and receiving side needs it.
@@ -45,6 +48,9 @@ type setup struct {
 	held      bool           // the peer is not bound to send: its silence means nothing
 	mux       bool
 	packets   int // per frame
+
+	seal   *sealer // nil: in plain
+	unseal *unsealer
 }
 
 func newNegotiation(addr netip.Addr, port uint16) *negotiation {
@@ -72,11 +78,16 @@ func (n *negotiation) offer() []byte {
 			formats = append(formats, f)
 		}
 	}
-	n.offered = formats
+	crypto := n.protection.offer()
+	n.offered, n.lastCrypto = formats, crypto
 	if n.lines == nil {
-		n.lines = []mediaLine{{media: "audio", proto: "RTP/AVP"}}
+		proto := "RTP/AVP"
+		if len(crypto) > 0 {
+			proto = "RTP/SAVP"
+		}
+		n.lines = []mediaLine{{media: "audio", proto: proto}}
 	}
-	return n.describe(formats, sendRecv)
+	return n.describe(formats, sendRecv, crypto)
 }
 
 // accept takes the answer to the last offer. A repeated or changed answer is taken as well: early media
@@ -85,43 +96,73 @@ func (n *negotiation) accept(answer []byte) (setup, error) {
 	if n.offered == nil {
 		return setup{}, errNoOffer
 	}
-	d, err := parseDescription(answer, n.addr.Is4())
+	d, err := parseDescription(answer, n.addr.Is4(), len(n.lastCrypto) > 0)
 	if err != nil {
 		return setup{}, err
 	}
 	if d.audio != n.index {
 		return setup{}, fmt.Errorf("%w: the offered audio stream was refused", ErrNotAcceptable)
 	}
+	if isSecureProfile(d.media[d.audio].proto) != isSecureProfile(n.lines[n.index].proto) {
+		return setup{}, fmt.Errorf("%w: %s answers %s", ErrNotAcceptable, d.media[d.audio].proto, n.lines[n.index].proto)
+	}
+	line, err := n.chosen(d.crypto)
+	if err != nil {
+		return setup{}, err
+	}
 	d.mux = d.mux && n.mux
-	return n.agree(d, n.offered), nil
+	return n.agree(d, n.offered, line), nil
+}
+
+// chosen is the line of an answer, RFC 4568 section 5.1.3: one of those we offered, with the answerer's key.
+func (n *negotiation) chosen(answered []cryptoLine) (*cryptoLine, error) {
+	if len(n.lastCrypto) == 0 {
+		return nil, nil // to nothing that we offered
+	}
+	for _, ours := range n.lastCrypto {
+		if len(answered) == 1 && answered[0].tag == ours.tag && answered[0].suite == ours.suite {
+			return &answered[0], nil
+		}
+	}
+	return nil, fmt.Errorf("%w: no crypto attribute that we offered", ErrNotAcceptable)
 }
 
 // answer answers an offer of the peer, the first or a later one.
 func (n *negotiation) answer(offer []byte) ([]byte, setup, error) {
-	d, err := parseDescription(offer, n.addr.Is4())
+	d, err := parseDescription(offer, n.addr.Is4(), n.protection.required)
 	if err != nil {
 		return nil, setup{}, err
+	}
+	var line *cryptoLine
+	if len(d.crypto) > 0 {
+		line = &d.crypto[0] // his order of preference
 	}
 	n.lines, n.index = nil, d.audio
 	for _, m := range d.media {
 		n.lines = append(n.lines, m.mediaLine)
 	}
 	n.mux, n.packets = d.mux, d.packets
-	s := n.agree(d, nil)
+	s := n.agree(d, nil, line)
 	dir := d.dir.reverse()
 	if !d.canReceive() {
 		dir &^= sends
 	}
-	return n.describe(n.agreed, dir), s, nil
+	var crypto []cryptoLine
+	if line != nil {
+		crypto = []cryptoLine{{line.tag, s.seal.keying}}
+	}
+	return n.describe(n.agreed, dir, crypto), s, nil
 }
 
-// agree settles on what d and the formats we listed before have in common.
-func (n *negotiation) agree(d *description, ours []format) setup {
+// agree settles on what d and the formats we listed before have in common. crypto is the peer's line, nil for a
+// stream in plain.
+func (n *negotiation) agree(d *description, ours []format, crypto *cryptoLine) setup {
 	s := setup{
 		rtp: d.addr, rtcp: d.rtcp, mux: d.mux, packets: d.packets,
 		send: d.canReceive(),
 		held: d.dir != sendRecv || !d.canReceive(),
 	}
+	n.protection.agree(crypto, &s)
 	s.audio, _ = d.first(pcmu, pcma) // parseDescription saw to it
 	n.agreed = append([]format(nil), s.audio)
 	if e, ok := d.first(event); ok {
@@ -140,11 +181,11 @@ func (n *negotiation) agree(d *description, ours []format) setup {
 }
 
 // describe writes our description, refusing every m-line but ours.
-func (n *negotiation) describe(formats []format, dir direction) []byte {
+func (n *negotiation) describe(formats []format, dir direction, crypto []cryptoLine) []byte {
 	var media strings.Builder
 	for i, line := range n.lines {
 		if i == n.index {
-			n.describeAudio(&media, line, formats, dir)
+			n.describeAudio(&media, line, formats, dir, crypto)
 			continue
 		}
 		line.port = 0
@@ -160,7 +201,7 @@ func (n *negotiation) describe(formats []format, dir direction) []byte {
 	return []byte(w.String())
 }
 
-func (n *negotiation) describeAudio(w *strings.Builder, line mediaLine, formats []format, dir direction) {
+func (n *negotiation) describeAudio(w *strings.Builder, line mediaLine, formats []format, dir direction, crypto []cryptoLine) {
 	line.port, line.formats = n.port, nil
 	for _, f := range formats {
 		line.formats = append(line.formats, fmt.Sprint(f.pt))
@@ -175,5 +216,8 @@ func (n *negotiation) describeAudio(w *strings.Builder, line mediaLine, formats 
 	fmt.Fprintf(w, "a=ptime:%d\r\na=%s\r\n", audio.FrameDuration.Milliseconds()/int64(n.packets), dir)
 	if n.mux {
 		w.WriteString("a=rtcp-mux\r\n")
+	}
+	for _, c := range crypto {
+		fmt.Fprintf(w, "a=crypto:%s\r\n", c.wire())
 	}
 }

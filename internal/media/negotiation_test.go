@@ -194,6 +194,7 @@ func FuzzSDP(f *testing.F) {
 	f.Add(description4("m=audio 4000 RTP/AVP 8 0 96", "a=rtpmap:96 telephone-event/8000", "a=rtcp:4005 IN IP4 192.0.2.6", "a=maxptime:10"))
 	f.Add(description4("m=image 4002 udptl t38", "m=audio 4000/2 RTP/AVP 0 0 200", "a=rtcp-mux", "a=sendonly"))
 	f.Add(ourSide().offer())
+	f.Add(description4("m=audio 4000 RTP/SAVP 0", "a=crypto:3 AES_CM_128_HMAC_SHA1_32 inline:"+testKey+"|2^20|1:4"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n := ourSide()
 		answer, _, err := n.answer(b)
@@ -205,7 +206,8 @@ func FuzzSDP(f *testing.F) {
 		}
 		// What we answer, another one like us takes as the answer to the same m-lines.
 		other := newNegotiation(netip.MustParseAddr("192.0.2.5"), 4000)
-		other.offered, other.index = []format{{0, pcmu}, {8, pcma}}, n.index
+		other.offered, other.index, other.lines = []format{{0, pcmu}, {8, pcma}}, n.index, n.lines
+		other.lastCrypto = n.protection.offer() // of the peer's, tag and suite are what matters
 		if _, err := other.accept(answer); err != nil {
 			t.Fatalf("%v\nanswer %q\noffer %q", err, answer, b)
 		}

@@ -160,7 +160,7 @@ func (p *phone) answered(s *Stream, offer []byte) (answer string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	d, err := parseDescription(b, addrOf(p.rtp).Addr().Is4())
+	d, err := parseDescription(b, addrOf(p.rtp).Addr().Is4(), false)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -59,7 +60,8 @@ type description struct {
 	addr    netip.AddrPort // of RTP; the unspecified address when held the old way
 	rtcp    netip.AddrPort
 	dir     direction
-	mux     bool // rtcp-mux, RFC 5761
+	mux     bool         // rtcp-mux, RFC 5761
+	crypto  []cryptoLine // of the stream, those we can do; none: it is in plain
 	// packets a frame must be cut into, 1 unless maxptime forbids 20 ms.
 	packets int
 }
@@ -79,9 +81,10 @@ func (d *description) first(codecs ...codec) (format, bool) {
 	return format{}, false
 }
 
-// parseDescription reads an offer or answer for an endpoint of the given family.
+// parseDescription reads an offer or answer for an endpoint of the given family. Of several audio streams it
+// takes the first that is protected, else the first; secure leaves out those in plain.
 // Its errors are ErrBadSDP and ErrNotAcceptable.
-func parseDescription(b []byte, v4 bool) (*description, error) {
+func parseDescription(b []byte, v4, secure bool) (*description, error) {
 	s, err := parseSDP(b)
 	if err != nil {
 		return nil, err
@@ -92,17 +95,31 @@ func parseDescription(b []byte, v4 bool) (*description, error) {
 		if m.media != "audio" || m.port == 0 {
 			continue
 		}
-		if m.proto != "RTP/AVP" && m.proto != "RTP/AVPF" {
+		crypto := cryptoOf(m)
+		switch {
+		case isSecureProfile(m.proto) && len(crypto) == 0:
+			why = "audio over " + m.proto + " without a key of a suite we have"
+			continue
+		case !isSecureProfile(m.proto) && m.proto != "RTP/AVP" && m.proto != "RTP/AVPF":
 			why = "audio over " + m.proto
 			continue
+		case secure && len(crypto) == 0:
+			why = "audio in plain, where only SRTP is taken"
+			continue
+		case d.audio >= 0 && len(crypto) == 0:
+			continue // the first one in plain
 		}
-		d.formats = formatsOf(m)
-		if _, ok := d.first(pcmu, pcma); !ok {
-			why = "neither PCMU nor PCMA"
+		formats := formatsOf(m)
+		if !has(formats, pcmu) && !has(formats, pcma) {
+			if d.audio < 0 {
+				why = "neither PCMU nor PCMA"
+			}
 			continue
 		}
-		d.audio = i
-		break
+		d.audio, d.formats, d.crypto = i, formats, crypto
+		if len(crypto) > 0 {
+			break
+		}
 	}
 	if d.audio < 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNotAcceptable, why)
@@ -164,6 +181,22 @@ func (c *connectionText) addr() (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("%w: %v is not one host's address", ErrNotAcceptable, addr)
 	}
 	return addr, nil
+}
+
+func has(formats []format, c codec) bool {
+	return slices.ContainsFunc(formats, func(f format) bool { return f.codec == c })
+}
+
+// cryptoOf is the a=crypto lines of m that we can do, in its order.
+func cryptoOf(m *mediaText) (lines []cryptoLine) {
+	for _, a := range m.attributes {
+		if a.key == "crypto" {
+			if c, err := parseCrypto(a.value); err == nil {
+				lines = append(lines, c)
+			}
+		}
+	}
+	return lines
 }
 
 func looksNumeric(s string) bool {

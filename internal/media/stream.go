@@ -65,6 +65,14 @@ func (s *Stream) finish(f *flow) {
 	close(s.done)
 }
 
+// Secure demands SRTP of every description from now on: RTP in plain is neither offered nor taken. It comes
+// before the first of them.
+func (s *Stream) Secure() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.negotiation.protection.required = true
+}
+
 // Offer is our SDP offer: PCMU, PCMA and telephone-event, or once something was agreed on, that first.
 func (s *Stream) Offer() []byte {
 	s.mu.Lock()

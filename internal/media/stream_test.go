@@ -328,7 +328,7 @@ func TestOurOfferIsAnswered(t *testing.T) {
 	onBoth(t, Config{}, func(t *testing.T, e *Engine) {
 		p, sink := newPhone(t), newEars()
 		s := p.open(e, sink)
-		d, err := parseDescription(s.Offer(), true)
+		d, err := parseDescription(s.Offer(), true, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ type worker struct {
 	heard [pollSlots][]*flow // the flows that somebody hears, by slot modulo pollSlots
 
 	batch batch
-	out   [headerSize + maxRelayed]byte
+	out   [headerSize + maxRelayed + maxTag]byte
 	pcm   []int16  // scratch of hearTones
 	count counters // read by anyone
 }
