@@ -74,7 +74,9 @@ func (LegReferNotified) legEvent() {}
 type OutboundLeg struct {
 	CallSID   string // for logs
 	Target    string // Request-URI, "sip:+15551234567@carrier.example;user=phone" or the customer's own sip: URI
+	To        string // address of record for the To header; "" is Target
 	Dest      string // host:port the INVITE goes to; "" resolves Target (RFC 3263)
+	Symmetric bool   // Dest is where a phone speaks from: later requests go there too, whatever its Contact says
 	Transport string // udp, tcp, or udp+tcp: UDP unless the INVITE is over the MTU; "" is what Target says, else udp+tcp
 	From      string // presented caller: E.164, a user name, or a whole sip: URI
 	FromName  string // display name, "" for none
@@ -91,12 +93,14 @@ type OutboundLeg struct {
 
 // InboundLeg is what an INVITE from outside says, after its source was accepted.
 type InboundLeg struct {
-	To, From      string            // E.164 when the user part is a number (+ added when the trunk sends it bare), else user@host
+	To, From      string            // E.164 when the user part is a number (+ added when the trunk sends it bare), else user@host; for a Domain sip: URIs
 	ToURI         string            // as received
 	FromURI       string            // as received
 	CallerName    string            // display name of From, or of P-Asserted-Identity of a trusted source
 	ForwardedFrom string            // Diversion (RFC 5806), else History-Info (RFC 7044)
 	Trunk         *Trunk            // nil when it came from loopback in dev mode or is a hairpin
+	Domain        *Domain           // it is for this SIP domain, whose rules it met
+	AuthUser      string            // and showed the password of this user; "" when its address was enough
 	Hairpin       bool              // one of our own calls to one of our own numbers
 	Source        string            // ip:port
 	CallID        string            // SIP Call-ID

@@ -37,6 +37,16 @@ type Endpoint struct {
 	seed         maphash.Seed // of the tags in responses without a transaction
 	entry        entry        // which new calls come in
 
+	domains       domains
+	challenger    *challenger
+	guard         *guard
+	strangers     *limiter // of requests to our domains
+	crowd         *limiter // all strangers together
+	pings         string   // how the Call-IDs of our keep-alives begin
+	challenges    atomic.Uint64
+	failures      atomic.Uint64 // answers to them that were wrong
+	registrations atomic.Uint64
+
 	binds   []bind
 	closers []func() error
 
@@ -94,7 +104,11 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		hairpins: make(map[string]bool),
 		orphans:  make(map[dialogKey]orphan),
 		idle:     make(chan struct{}),
+
+		domains: domains{list: cfg.Domains}, challenger: newChallenger(cfg.Clock), guard: newGuard(cfg.Clock),
+		strangers: newLimiter(cfg.Clock, strangerRate), crowd: newLimiter(cfg.Clock, allStrangers), pings: "keep-" + token(8) + "-",
 	}
+	e.strangers.burst = strangerBurst
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	quiet := slog.New(slog.DiscardHandler)
 	e.tp = sip.NewTransportLayer(cfg.Resolver, newParser(), nil,
@@ -132,6 +146,9 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 	again := e.sources.refresh(first, cfg.Resolver)
 	cancel()
 	e.work.Go(func() { e.refreshSources(again) })
+	if cfg.Locations != nil {
+		e.work.Go(e.keepAlive)
+	}
 	return e, nil
 }
 
@@ -289,8 +306,16 @@ func (e *Endpoint) admitConn(src netip.Addr) bool {
 	if e.trusted(src) || e.isOwn(src) || e.peerOfLeg(src) {
 		return true
 	}
+	if len(e.cfg.Domains()) > 0 && !e.guard.shut(src) { // it may be a phone; connections counts them
+		return true
+	}
 	e.refused(src)
 	return false
+}
+
+// isStranger reports whether nothing speaks for a source that admitConn let in.
+func (e *Endpoint) isStranger(src netip.Addr) bool {
+	return !e.trusted(src) && !e.isOwn(src) && !e.guard.friend(src)
 }
 
 func (e *Endpoint) knownCall(callID string) bool {

@@ -91,7 +91,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		src, err := parseAddrPort(c.RemoteAddr().String())
 		switch {
 		case err != nil || !l.e.admitConn(src.Addr()):
-		case !l.e.conns.open(src.Addr()):
+		case !l.e.conns.open(src.Addr(), l.e.isStranger(src.Addr())):
 			l.e.drops.connections.Add(1)
 		default:
 			return &streamConn{Conn: c, e: l.e, src: src}, nil
@@ -135,6 +135,7 @@ func (c *streamConn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		pass, reply, _ := c.e.gate(c.src, data, &m)
+		c.spoke = c.spoke || pass || reply != nil
 		if reply != nil {
 			_ = c.SetWriteDeadline(clock.System.Now().Add(messageWait)) // the kernel's clock
 			if _, err := c.Write(reply); err != nil {
@@ -170,7 +171,6 @@ func (c *streamConn) next() (data []byte, m raw, err error) {
 			if size := end + 4 + m.length; len(c.buf) >= size {
 				data = bytes.Clone(c.buf[:size])
 				c.buf = c.buf[size:]
-				c.spoke = true
 				return data, m, nil
 			}
 		} else if len(c.buf) >= maxMessage {

@@ -21,12 +21,15 @@ import (
 type raw struct {
 	request bool
 	method  string // of a request
+	host    string // of the Request-URI
 	callID  string
 	branch  string // of the top Via
-	head    int    // bytes up to the body; 0 while the end of the headers is missing
-	length  int    // Content-Length, -1 when there is none
-	fault   *fault // why the message cannot be passed on
-	framed  bool   // Content-Length can be believed, so the next message of a stream can be found
+	to      string
+	proofs  []string // answers to challenges
+	head    int      // bytes up to the body; 0 while the end of the headers is missing
+	length  int      // Content-Length, -1 when there is none
+	fault   *fault   // why the message cannot be passed on
+	framed  bool     // Content-Length can be believed, so the next message of a stream can be found
 }
 
 // gate decides about one message: passed on, or dropped, with a reply to send unless it is nil. The reply
@@ -37,6 +40,19 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 	}
 	addr := src.Addr()
 	known, trusted := e.knownCall(m.callID), e.trusted(addr)
+	if !m.request && strings.HasPrefix(m.callID, e.pings) {
+		return false, nil, to // a phone behind a NAT is still there
+	}
+	if d := e.domainOf(m); d != nil && !known {
+		f, pass := e.knock(d, addr, m, trusted)
+		if f != nil {
+			reply, to = e.refusal(data, src, f)
+		}
+		if !pass {
+			return false, reply, to
+		}
+		trusted = true
+	}
 	if !known && !trusted {
 		e.refused(addr)
 		return false, nil, to
@@ -85,6 +101,9 @@ func (e *Endpoint) trusted(a netip.Addr) bool {
 	return e.cfg.Dev && a.IsLoopback() || e.sources.match(a) != nil
 }
 
+// maxProofs bounds the credentials of a message that are looked at.
+const maxProofs = 4
+
 // read takes a message apart as far as the gate needs it. stream is TCP, where Content-Length frames.
 func read(data []byte, stream bool) (m raw) {
 	m.length, m.framed = -1, true
@@ -128,6 +147,12 @@ func read(data []byte, stream bool) (m raw) {
 			}
 		case "content-length":
 			m.contentLength(value)
+		case "to":
+			m.to = string(value)
+		case "authorization", "proxy-authorization":
+			if len(m.proofs) < maxProofs {
+				m.proofs = append(m.proofs, string(value))
+			}
 		case "via":
 			if !via {
 				via = true
@@ -191,6 +216,8 @@ func (m *raw) startLine(line []byte) {
 		m.fault = &fault{code: 416, reason: "Unsupported URI Scheme"} // sipgo's parser knows no scheme with a dot
 	case len(f[1]) < 3 || bytes.ContainsAny(f[1], `<>"`) || sip.ParseUri(string(f[1]), &uri) != nil || uri.Wildcard:
 		m.blame("Bad Request-URI")
+	default:
+		m.host = uri.Host
 	}
 }
 
@@ -248,7 +275,7 @@ func headerOf(name []byte) string {
 		}
 		return ""
 	}
-	for _, known := range [...]string{"call-id", "content-length", "via", "contact", "from", "to", "cseq"} {
+	for _, known := range [...]string{"call-id", "content-length", "via", "contact", "from", "to", "cseq", "authorization", "proxy-authorization"} {
 		if len(name) == len(known) && strings.EqualFold(string(name), known) {
 			return known
 		}

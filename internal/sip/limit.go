@@ -89,11 +89,17 @@ func newConnections(most, mostOf int) *connections {
 	return &connections{most: most, mostOf: mostOf, of: make(map[netip.Addr]int)}
 }
 
-func (c *connections) open(src netip.Addr) bool {
+// open counts a connection of src unless there are too many. Strangers have half of all and a quarter of what
+// one source may have: the rest is for those who are known.
+func (c *connections) open(src netip.Addr, stranger bool) bool {
+	most, mostOf := c.most, c.mostOf
+	if stranger {
+		most, mostOf = (most+1)/2, (mostOf+3)/4
+	}
 	key := sourceKey(src)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.all >= c.most || c.of[key] >= c.mostOf {
+	if c.all >= most || c.of[key] >= mostOf {
 		return false
 	}
 	c.all++

@@ -43,7 +43,10 @@ var (
 	connDesc = prometheus.NewDesc("offhook_sip_connections", "TCP connections that peers opened.", nil, nil)
 	dropDesc = prometheus.NewDesc("offhook_sip_dropped_total",
 		"Messages refused before a leg or transaction, by reason: stranger (no trunk lists the source), rate (too many from its source), "+
-			"transactions and connections (too many at once), malformed.", []string{"reason"}, nil)
+			"transactions and connections (too many at once), malformed, shut-out (its source showed too many wrong passwords).", []string{"reason"}, nil)
+	authDesc   = prometheus.NewDesc("offhook_sip_authentications_total", "Digest authentication of phones: challenge (credentials were asked for), failure (they were wrong).", []string{"result"}, nil)
+	regDesc    = prometheus.NewDesc("offhook_sip_registrations_total", "REGISTER requests that were answered 200.", nil, nil)
+	shutDesc   = prometheus.NewDesc("offhook_sip_sources_shut_out", "Sources that are shut out because they showed too many wrong passwords.", nil, nil)
 	reqInDesc  = prometheus.NewDesc("offhook_sip_requests_received_total", "SIP requests received, copies included.", []string{"method"}, nil)
 	reqOutDesc = prometheus.NewDesc("offhook_sip_requests_sent_total", "SIP requests sent, retransmissions not included.", []string{"method"}, nil)
 	resInDesc  = prometheus.NewDesc("offhook_sip_responses_received_total", "SIP responses received, by class.", []string{"status"}, nil)
@@ -54,7 +57,7 @@ var _ prometheus.Collector = (*Endpoint)(nil)
 
 // Describe implements prometheus.Collector.
 func (e *Endpoint) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{legsDesc, txDesc, connDesc, dropDesc, reqInDesc, reqOutDesc, resInDesc, resOutDesc} {
+	for _, d := range []*prometheus.Desc{legsDesc, txDesc, connDesc, dropDesc, authDesc, regDesc, shutDesc, reqInDesc, reqOutDesc, resInDesc, resOutDesc} {
 		ch <- d
 	}
 }
@@ -78,6 +81,11 @@ func (e *Endpoint) Collect(ch chan<- prometheus.Metric) {
 	counter(dropDesc, s.OverLimit, "transactions")
 	counter(dropDesc, s.OverConnections, "connections")
 	counter(dropDesc, s.Malformed, "malformed")
+	counter(dropDesc, s.ShutOut, "shut-out")
+	counter(authDesc, s.Challenges, "challenge")
+	counter(authDesc, s.AuthFailures, "failure")
+	gauge(shutDesc, s.Shut)
+	ch <- prometheus.MustNewConstMetric(regDesc, prometheus.CounterValue, float64(s.Registrations))
 	for i, m := range methods {
 		counter(reqInDesc, e.traffic.requestsIn[i].Load(), m)
 		counter(reqOutDesc, e.traffic.requestsOut[i].Load(), m)

@@ -158,6 +158,8 @@ func (e *Endpoint) onRequest(req *sip.Request, tx *sip.ServerTx) {
 		e.onInDialog(req, tx)
 	case req.Method == sip.INVITE:
 		e.onInvite(req, tx)
+	case req.Method == sip.REGISTER && e.cfg.Locations != nil:
+		e.onRegister(req, tx)
 	case req.Method == sip.OPTIONS:
 		if _, _, ok := e.authorized(req); !ok {
 			tx.Terminate()

@@ -60,6 +60,8 @@ type Config struct {
 
 	Media     Media
 	Trunks    func() []call.Trunk         // a snapshot; called per datagram of an unknown source, so it must be cheap
+	Domains   func() []call.Domain        // our SIP domains: a snapshot, called as Trunks is
+	Locations call.Locations              // what phones registered; nil: none may
 	Admit     func() bool                 // whether there is room for one more call; called per new INVITE from outside. Default: always
 	OnInvite  func(*Leg, call.InboundLeg) // an accepted incoming call; the callee owns the leg. nil refuses all
 	UserAgent string                      // default "offhook"
@@ -143,6 +145,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Trunks == nil {
 		c.Trunks = func() []call.Trunk { return nil }
+	}
+	if c.Domains == nil {
+		c.Domains = func() []call.Domain { return nil }
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -40,13 +40,25 @@ type unacked struct {
 
 // onInvite makes a leg of an INVITE outside of a dialog, or refuses it before there is one.
 func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
-	trunk, hairpin, ok := e.authorized(req)
-	if !ok {
+	src, err := parseAddrPort(req.Source())
+	if err != nil {
 		tx.Terminate()
 		return
 	}
-	src, err := parseAddrPort(req.Source())
-	if err != nil {
+	trunk, hairpin, ok := e.authorized(req)
+	var domain *call.Domain
+	var user string
+	if !hairpin {
+		domain = e.domains.named(req.Recipient.Host)
+	}
+	if domain != nil {
+		var f *fault
+		if user, f = e.admitCaller(domain, req, src.Addr()); f != nil {
+			e.dismiss(req, tx, f.code, f.reason, f.headers...)
+			return
+		}
+		trunk = nil
+	} else if !ok {
 		tx.Terminate()
 		return
 	}
@@ -80,6 +92,10 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 		}
 	}()
 	info := e.describe(req, trunk, hairpin, src)
+	if domain != nil {
+		info.Domain, info.AuthUser = domain, user
+		info.To, info.From = recordOf(&req.Recipient), recordOf(&req.From().Address)
+	}
 	info.Taken = e.entry.taken(e.entry.name(key.callID, branch))
 	e.cfg.OnInvite(l, info)
 }
@@ -189,6 +205,15 @@ func (e *Endpoint) describe(req *sip.Request, trunk *call.Trunk, hairpin bool, s
 		}
 	}
 	return info
+}
+
+// recordOf is an address without what belongs to one call: parameters, headers, a password and a port.
+func recordOf(u *sip.Uri) string {
+	r := sip.Uri{Scheme: u.Scheme, User: u.User, Host: strings.ToLower(u.Host)}
+	if u.Scheme != "sip" && u.Scheme != "sips" {
+		return u.String()
+	}
+	return r.String()
 }
 
 // private reports whether the caller asked not to be named (RFC 3323, RFC 3325).
