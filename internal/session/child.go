@@ -31,6 +31,7 @@ type reportKind int
 // Each kind comes at most once.
 const (
 	childRings    reportKind = iota
+	childHeard               // it rang, and now its network can be heard
 	childAnswered            // whoever picked up hears the noun's document first, if it has one
 	childReady               // to be connected
 	childLeft                // the API gave it a document of its own

@@ -39,6 +39,7 @@ type dialing struct {
 	bridgedAt time.Time   // when caller and winner began to hear each other; zero before
 	last      *call.Call  // the winner's, else that of the party that says most of why nobody answered
 	sounding  bool        // the caller hears how it rings
+	early     bool        // and that from the network of the called party
 }
 
 // attempt is a party to call.
@@ -252,7 +253,7 @@ func (d *dialing) checkFrom(ctx context.Context, c, parent *call.Call) error {
 
 func (d *dialing) onReport(ctx context.Context, r report) error {
 	switch r.kind {
-	case childRings:
+	case childRings, childHeard:
 		d.onRinging(r)
 	case childAnswered: // the first one wins
 		if d.winner != nil || d.closed {
@@ -275,10 +276,11 @@ func (d *dialing) onReport(ctx context.Context, r report) error {
 // onRinging lets the caller hear that it rings, unless his own phone does that.
 func (d *dialing) onRinging(r report) {
 	s, tone := d.s, d.verb.RingTone
-	if d.winner != nil || d.sounding || !d.ringing[r.from] {
+	alone := len(d.verb.Nouns) == 1 || d.verb.Sequential
+	early := r.earlyMedia && alone && tone == ""
+	if d.winner != nil || !d.ringing[r.from] || d.sounding && (d.early || !early) {
 		return
 	}
-	early := r.earlyMedia && len(d.verb.Nouns) == 1 && tone == ""
 	if s.snapshot.Load().Status == call.Ringing {
 		if !early && tone == "" {
 			return
@@ -287,8 +289,9 @@ func (d *dialing) onRinging(r report) {
 			return // the caller has gone, as his leg will say
 		}
 	}
-	d.sounding = true
+	d.sounding, d.early = true, early
 	if early {
+		s.leg.Flush()
 		s.leg.Hear(r.leg)
 	} else {
 		s.leg.Loop(audio.Ringback(tone))
@@ -298,7 +301,7 @@ func (d *dialing) onRinging(r report) {
 // quiet ends what the caller heard while it rang.
 func (d *dialing) quiet() {
 	if d.sounding {
-		d.sounding = false
+		d.sounding, d.early = false, false
 		d.s.leg.Hear(nil)
 		d.s.leg.Flush()
 	}
@@ -455,6 +458,12 @@ func (d *dialing) abandon(ctx context.Context) {
 	d.quiet()
 	d.disconnect()
 	status := call.Canceled
+	for child := range d.ringing { // the first of them speaks for all
+		if c := child.snapshot.Load(); d.last == nil || d.last.Status != call.Canceled || c.SID < d.last.SID {
+			d.last = c.Clone()
+			d.last.Status = call.Canceled
+		}
+	}
 	if d.winner != nil {
 		status = call.Completed
 		c := d.winner.snapshot.Load().Clone()

@@ -143,9 +143,13 @@ func (s *Session) place(ctx context.Context) error {
 	leg, err := s.newLeg()
 	s.m.ready(s)
 	if err != nil {
-		s.notify(asTwilio(err), nil)
+		e := asTwilio(err)
+		if e.Code == 12400 && s.child != nil && call.IsSIP(s.call.To) {
+			e = &twilio.Error{Code: 13254, Message: "Dial: " + err.Error()} // a name that nobody has
+		}
+		s.notify(e, nil)
 		s.call.DialedAt = now
-		cause := call.Cause{Reason: err.Error(), Code: asTwilio(err).Code, Local: true}
+		cause := call.Cause{Reason: err.Error(), Code: e.Code, Local: true}
 		var le *call.LegError
 		if errors.As(err, &le) {
 			cause = le.Cause
@@ -285,6 +289,9 @@ func (s *Session) giveUp(reason string) {
 func (s *Session) onLeg(e call.LegEvent) {
 	switch e := e.(type) {
 	case call.LegRinging:
+		if s.call.Status == call.Ringing && e.EarlyMedia {
+			s.report(report{kind: childHeard, earlyMedia: true})
+		}
 		if s.call.Status != call.Queued {
 			return
 		}

@@ -77,6 +77,7 @@ type Leg struct {
 	mediaUp  bool // the stream was started
 	mediaOff bool // the stream was closed
 	rang     bool
+	early    bool // and can be heard
 	holding  call.LegHeld // as the owner knows it
 
 	out      out // the INVITE we sent
@@ -361,7 +362,7 @@ func (l *Leg) startMedia() {
 	}
 }
 
-// emit never blocks: digit leaves room for the three state events a leg can have.
+// emit never blocks: digit leaves room for the four state events a leg can have.
 func (l *Leg) emit(ev call.LegEvent) { l.events <- ev }
 
 func (l *Leg) digit(key byte) {
@@ -371,7 +372,7 @@ func (l *Leg) digit(key byte) {
 }
 
 // hasRoom reports whether the owner takes an event that may come any number of times.
-func (l *Leg) hasRoom() bool { return len(l.events) < cap(l.events)-3 }
+func (l *Leg) hasRoom() bool { return len(l.events) < cap(l.events)-4 }
 
 // tellHold tells the owner when the party put us on hold, or took us back.
 func (l *Leg) tellHold() {

@@ -297,8 +297,9 @@ func (l *Leg) onProvisional(res *sip.Response) {
 	if sdp, ok := sdpOf(res); ok {
 		early = l.acceptSDP(sdp, tag) == nil
 	}
-	if (res.StatusCode == 180 || res.StatusCode == 183) && !l.rang {
-		l.rang = true
+	rings := res.StatusCode == 180 || res.StatusCode == 183
+	if news := !l.rang || early && !l.early; rings && news { // a network may say first that it rings and then let it be heard
+		l.rang, l.early = true, early
 		if tag != "" {
 			l.d.remoteTag = tag
 			l.publish()
