@@ -59,6 +59,7 @@ type exchange struct {
 
 	mu     sync.Mutex
 	phones map[string]chan *phone.Call // by number
+	wire   map[string][]message        // the SIP messages of each call, by its Call-ID
 }
 
 // Option changes how a server is started.
@@ -122,9 +123,9 @@ func Start(t testing.TB, options ...Option) *Server {
 
 func newExchange(t testing.TB) *exchange {
 	t.Helper()
-	x := &exchange{phones: map[string]chan *phone.Call{}}
+	x := &exchange{phones: map[string]chan *phone.Call{}, wire: map[string][]message{}}
 	var err error
-	if x.phone, err = phone.Listen(context.Background(), phone.Config{OnCall: x.incoming}); err != nil {
+	if x.phone, err = phone.Listen(context.Background(), phone.Config{OnCall: x.incoming, Message: x.message}); err != nil {
 		t.Fatalf("offhooktest: phones: %v", err)
 	}
 	t.Cleanup(func() {

@@ -24,7 +24,7 @@ type Phone struct {
 // Phone makes a phone with that number: calls the server makes to it ring here, and it can dial.
 func (s *Server) Phone(t testing.TB, number string) *Phone {
 	t.Helper()
-	p, err := phone.Listen(context.Background(), phone.Config{Number: number})
+	p, err := phone.Listen(context.Background(), phone.Config{Number: number, Message: s.exchange.message})
 	if err != nil {
 		t.Fatalf("phone %s: %v", number, err)
 	}
@@ -44,6 +44,7 @@ type Line struct {
 	// Call is the phone's own view of it, for what Line has no word for.
 	*phone.Call
 	t testing.TB
+	x *exchange
 }
 
 // Dial calls a number of the server, or a sip: URI.
@@ -58,7 +59,7 @@ func (p *Phone) Dial(to string) *Line {
 	if err != nil {
 		p.t.Fatalf("%s dials %s: %v", p.number, to, err)
 	}
-	return &Line{c, p.t}
+	return &Line{c, p.t, p.srv.exchange}
 }
 
 // Incoming waits until the phone is called; it does not ring or answer yet.
@@ -66,7 +67,7 @@ func (p *Phone) Incoming() *Line {
 	p.t.Helper()
 	select {
 	case c := <-p.calls:
-		return &Line{c, p.t}
+		return &Line{c, p.t, p.srv.exchange}
 	case <-after(Patience):
 		p.t.Fatalf("nobody called %s", p.number)
 		return nil
@@ -181,7 +182,7 @@ func (p *Phone) OwnIncoming() *Line {
 	p.t.Helper()
 	select {
 	case c := <-p.phone.Incoming():
-		return &Line{c, p.t}
+		return &Line{c, p.t, p.srv.exchange}
 	case <-after(Patience):
 		p.t.Fatalf("nobody called %s", p.URI())
 		return nil

@@ -26,14 +26,14 @@ type endpoint struct {
 	wg   sync.WaitGroup
 }
 
-func listenSIP(ctx context.Context, addr string, log *slog.Logger, onRequest sip.TransactionRequestHandler) (*endpoint, error) {
+func listenSIP(ctx context.Context, addr string, log *slog.Logger, message func(bool, []byte), onRequest sip.TransactionRequestHandler) (*endpoint, error) {
 	udp, tcp, err := bindBoth(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
 	e := &endpoint{
 		addr: udp.LocalAddr().(*net.UDPAddr).AddrPort(),
-		udp:  &listener{PacketConn: udp, ready: make(chan struct{}), closing: make(chan struct{}), release: make(chan struct{})},
+		udp:  &listener{PacketConn: udp, message: message, ready: make(chan struct{}), closing: make(chan struct{}), release: make(chan struct{})},
 		tcp:  tcp,
 		tpl:  sip.NewTransportLayer(net.DefaultResolver, sip.NewParser(), nil, sip.WithTransportLayerLogger(log)),
 	}
@@ -181,6 +181,7 @@ func final(ctx context.Context, tx *sip.ClientTx) (*sip.Response, error) {
 // listener is the UDP socket as sipgo reads it.
 type listener struct {
 	net.PacketConn
+	message func(sent bool, b []byte) // nil: nobody looks
 	once    sync.Once
 	ready   chan struct{}             // closed by the first read: only then does sipgo know the socket
 	closing chan struct{}             // closed: nothing more is read, but the reader stays
@@ -196,6 +197,9 @@ func (l *listener) ReadFrom(b []byte) (int, net.Addr, error) {
 		if err == nil {
 			now := time.Now()
 			l.last.Store(&now)
+			if l.message != nil {
+				l.message(false, b[:n])
+			}
 		}
 		select {
 		case <-l.closing:
@@ -207,4 +211,11 @@ func (l *listener) ReadFrom(b []byte) (int, net.Addr, error) {
 			return n, from, err
 		}
 	}
+}
+
+func (l *listener) WriteTo(b []byte, to net.Addr) (int, error) {
+	if l.message != nil {
+		l.message(true, b)
+	}
+	return l.PacketConn.WriteTo(b, to)
 }

@@ -41,6 +41,8 @@ type Config struct {
 	MaxCall    time.Duration // longest call, from its INVITE on; default 4 h
 	MaxHeard   time.Duration // how much a call remembers of what it heard; default 10 min
 	Log        *slog.Logger  // default none
+	// Message gets every SIP message that comes or goes over UDP, repeats too. It must not block or keep b.
+	Message func(sent bool, b []byte)
 }
 
 func (c Config) withDefaults() Config {
@@ -106,7 +108,7 @@ func Listen(ctx context.Context, cfg Config) (*Phone, error) {
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	// A request may come in before listenSIP has returned.
 	ready := make(chan struct{})
-	e, err := listenSIP(ctx, cfg.Addr, cfg.Log, func(req *sip.Request, tx *sip.ServerTx) {
+	e, err := listenSIP(ctx, cfg.Addr, cfg.Log, cfg.Message, func(req *sip.Request, tx *sip.ServerTx) {
 		<-ready
 		p.onRequest(req, tx)
 	})
