@@ -68,6 +68,30 @@ func TestTheEndOfACallIsStoredWhenTheStoreIsBack(t *testing.T) {
 	w.until("the session is gone", func() bool { return w.Count() == 0 })
 }
 
+// What a call has to tell while the store is away is bounded, whatever its application does meanwhile.
+func TestNotificationsAreBoundedWhileTheStoreIsAway(t *testing.T) {
+	w := newWorld(t)
+	c := w.create(`<Response><Pause length="600"/></Response>`)
+	leg := w.leg()
+	leg.events <- call.LegAnswered{}
+	w.is(c.SID, call.InProgress)
+	s := w.session(c.SID)
+	w.store.fails(away)
+	for range 3 * maxNotes {
+		s.notify(&twilio.Error{Code: 12200}, nil)
+		if err := s.do(t.Context(), func() error { s.flush(); return nil }); err != nil { // as the loop does by itself
+			t.Fatal(err)
+		}
+	}
+	w.store.fails(nil)
+	leg.leaves()
+	w.is(c.SID, call.Completed)
+	list, err := w.store.Notifications(t.Context(), w.account.SID, c.SID, 1000)
+	if err != nil || len(list) != maxNotes {
+		t.Errorf("%d notifications, %v; want %d", len(list), err, maxNotes)
+	}
+}
+
 func TestADocumentRunsOnWhenItsRedirectCannotBeStored(t *testing.T) {
 	w := newWorld(t)
 	c := w.create(`<Response><Say loop="0">First</Say></Response>`)
@@ -116,6 +140,10 @@ func TestAnAnswerThatCannotBeStored(t *testing.T) {
 				w.store.fails(nil)
 			}
 			w.until("the session is gone", func() bool { return w.Count() == 0 })
+			list, err := w.store.Notifications(t.Context(), w.account.SID, "", 10)
+			if told := len(list) > 0; err != nil || told != (name == "away") {
+				t.Errorf("notifications %v, %v; of a call that is ours all are kept", list, err)
+			}
 		})
 	}
 }

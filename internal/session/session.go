@@ -25,7 +25,7 @@ const (
 	saveTimeout = 5 * time.Second
 	// laterTimeout bounds a write that is tried again while the call goes on: its loop has other things to do.
 	laterTimeout = 2 * time.Second
-	// maxNotes bounds the notifications of a call that wait to be stored.
+	// maxNotes bounds the notifications of a call that wait to be stored, those of a write that failed included.
 	maxNotes = 100
 	// storeRetry is how long a store that refused a write is left alone.
 	storeRetry = time.Second
@@ -56,6 +56,7 @@ type Session struct {
 
 	notesMu sync.Mutex
 	notes   []call.Notification // for the next write
+	written int                 // how many unsaved has
 	noted   chan struct{}       // there are some; capacity 1
 
 	sentDigits bool      // SendDigits has left; the verbs' own
@@ -419,6 +420,7 @@ func (s *Session) answer() error {
 	before, unsaved := *s.call, s.unsaved
 	s.call.AnsweredAt, s.call.Status = s.m.Clock.Now(), call.InProgress
 	if err := s.save("answered", "answered", saveTimeout); err != nil {
+		unsaved.Notifications = s.unsaved.Notifications
 		*s.call, s.unsaved = before, unsaved
 		s.finish(call.Failed, call.Cause{SIPCode: 503, Reason: "Service Unavailable", Local: true})
 		return err
@@ -597,7 +599,7 @@ func (s *Session) save(event, callback string, timeout time.Duration) error {
 func (s *Session) write(timeout time.Duration) error {
 	s.notesMu.Lock()
 	s.unsaved.Notifications = append(s.unsaved.Notifications, s.notes...)
-	s.notes = nil
+	s.notes, s.written = nil, len(s.unsaved.Notifications)
 	s.notesMu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -612,6 +614,9 @@ func (s *Session) write(timeout time.Duration) error {
 	}
 	ch := s.unsaved
 	s.unstored, s.stored, s.unsaved, s.refused = false, s.call.Status, call.Change{}, false
+	s.notesMu.Lock()
+	s.written = 0
+	s.notesMu.Unlock()
 	s.m.publish(ch)
 	return nil
 }
@@ -642,7 +647,7 @@ func (s *Session) notify(e *twilio.Error, fill func(*call.Notification)) {
 	s.trace("%d %s", n.Code, n.Message)
 	s.notesMu.Lock()
 	defer s.notesMu.Unlock()
-	if len(s.notes) >= maxNotes {
+	if len(s.notes)+s.written >= maxNotes {
 		s.log.Error("notification lost: too many wait for the store", "code", n.Code)
 		return
 	}
