@@ -430,6 +430,7 @@ func TestAnswerOnBridgeOfNobodyRefusesTheCaller(t *testing.T) {
 	c := inboundDial(t, `<Dial answerOnBridge="true">+15550102</Dial>`)
 	c.leg().events <- call.LegEnded{Cause: call.Cause{SIPCode: 486}}
 	c.is(c.call.SID, call.Busy)
+	c.comes("end of the call", c.caller.hungUp) // once it is stored
 	if answered, code := c.caller.did(); answered || code != 486 {
 		t.Errorf("answered %v, refused with %d", answered, code)
 	}

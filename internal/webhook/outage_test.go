@@ -369,7 +369,8 @@ func (o *outage) missing(host string) int {
 }
 
 // until waits for an application's callbacks. While there is progress the clock stands, else it goes on in
-// steps, for most at most; until returns how far it went: how long timers held things up.
+// steps, for most at most; until returns how far it went: how long timers held things up. Then it waits for what
+// a busy machine has still to do.
 func (o *outage) until(host string, done func(missing int) bool, step, most time.Duration) (waited time.Duration) {
 	o.Helper()
 	for {
@@ -377,7 +378,11 @@ func (o *outage) until(host string, done func(missing int) bool, step, most time
 		if done(n) {
 			return waited
 		}
-		quiet := time.NewTimer(30 * time.Millisecond)
+		pause := 30 * time.Millisecond
+		if waited >= most {
+			pause = 20 * time.Second
+		}
+		quiet := time.NewTimer(pause)
 		select {
 		case <-o.progress:
 		case <-o.box.marked:

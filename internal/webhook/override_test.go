@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,10 +84,9 @@ func TestRetriesAsAskedFor(t *testing.T) {
 		{"#e=dublin", []int{200}, 1, 0},
 	} {
 		t.Run(tt.fragment, func(t *testing.T) {
-			n := 0
+			var n atomic.Int32
 			a := newApp(t, func(w http.ResponseWriter, _ *http.Request) {
-				status := tt.statuses[min(n, len(tt.statuses)-1)]
-				n++
+				status := tt.statuses[min(int(n.Add(1)), len(tt.statuses))-1]
 				if status == 0 {
 					panic(http.ErrAbortHandler)
 				}
