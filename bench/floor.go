@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -22,15 +23,18 @@ import (
 
 const floorArgument = "floor"
 
-// runFloor is the child's main: "rtp N PORT" or "http".
+// runFloor is the child's main: "rtp N PORT", "relay N PORT" or "http".
 func runFloor(args []string) error {
 	defer func() { _, _ = io.Copy(io.Discard, os.Stdin) }()
 	switch {
-	case len(args) == 3 && args[0] == "rtp":
+	case len(args) == 3 && (args[0] == "rtp" || args[0] == "relay"):
 		n, err1 := strconv.Atoi(args[1])
 		port, err2 := strconv.Atoi(args[2])
 		if err1 != nil || err2 != nil {
-			return fmt.Errorf("floor rtp: want numbers, not %q", args[1:])
+			return fmt.Errorf("floor %s: want numbers, not %q", args[0], args[1:])
+		}
+		if args[0] == "relay" {
+			return floorRelay(n, port)
 		}
 		return floorRTP(n, port)
 	case len(args) == 1 && args[0] == "http":
@@ -78,6 +82,37 @@ func floorRTP(n, port int) error {
 			}
 		}()
 	}
+	return nil
+}
+
+// floorRelay is n conversations the plain way: two sockets, and for each a goroutine that sends what comes to it
+// out of the other one.
+func floorRelay(n, port int) error {
+	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
+	for range n {
+		var sides [2]*net.UDPConn
+		for i := range sides {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				return err
+			}
+			sides[i] = c
+			fmt.Print(c.LocalAddr().(*net.UDPAddr).Port, " ")
+		}
+		for i, c := range sides {
+			go func() {
+				b := make([]byte, 1500)
+				for {
+					n, _, err := c.ReadFromUDPAddrPort(b)
+					if err != nil {
+						return
+					}
+					_, _ = sides[1-i].WriteToUDPAddrPort(b[:n], to)
+				}
+			}()
+		}
+	}
+	fmt.Println()
 	return nil
 }
 

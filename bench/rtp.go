@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
@@ -51,10 +52,13 @@ type stream struct {
 	longest       time.Duration
 	gaps          histogram
 	heard         func(at time.Time, payload []byte)
+	way           histogram // of stamped packets
+	stamps        int
 
 	// sent; the sender's own, but for what is atomic
 	slot    atomic.Int32
 	muted   atomic.Bool
+	stamped atomic.Bool  // its audio says when it was sent
 	press   atomic.Int32 // packets of a key that are to be sent
 	pressed atomic.Int64 // Unix nanoseconds when its first one left
 	out     [rtpHeader + frame]byte
@@ -163,6 +167,10 @@ func (s *stream) receive(at time.Time, b []byte) {
 	if audible(payload) {
 		s.audible++
 	}
+	if d, ok := onItsWay(at, payload); ok {
+		s.way.add(d)
+		s.stamps++
+	}
 	if s.heard != nil {
 		s.heard(at, payload)
 	}
@@ -231,6 +239,9 @@ func (s *stream) packet() []byte {
 	for i := range frame {
 		b[rtpHeader+i] = 0x80 | byte(i*37)&0x3f
 	}
+	if s.stamped.Load() {
+		putStamp(b[rtpHeader:], time.Now())
+	}
 	return b
 }
 
@@ -256,6 +267,35 @@ func (p *peer) reset() {
 	defer p.mu.Unlock()
 	for _, s := range p.all {
 		s.have, s.n, s.lost, s.late, s.audible, s.longest, s.gaps = false, 0, 0, 0, 0, 0, histogram{}
+		s.way, s.stamps = histogram{}, 0
+	}
+}
+
+// ways is how long stamped packets took, and how many others came.
+func (p *peer) ways() (way histogram, others int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.all {
+		way.merge(&s.way)
+		others += s.n - s.stamps
+	}
+	return way, others
+}
+
+// waitHeard waits until n streams bring what was sent into others, at most for d; it returns how many do.
+func (p *peer) waitHeard(ctx context.Context, n int, d time.Duration) int {
+	for deadline := time.Now().Add(d); ; pause(ctx, 50*time.Millisecond) {
+		p.mu.Lock()
+		up := 0
+		for _, s := range p.all {
+			if s.stamps > 0 {
+				up++
+			}
+		}
+		p.mu.Unlock()
+		if up >= n || time.Now().After(deadline) || ctx.Err() != nil {
+			return up
+		}
 	}
 }
 

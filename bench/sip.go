@@ -109,10 +109,15 @@ func (d *dialog) uri() string { return fmt.Sprintf("sip:%s@%s", d.callee, d.serv
 
 // invite offers PCMU and telephone-event at rtp.
 func (d *dialog) invite(rtp netip.AddrPort) []byte {
-	sdp := fmt.Sprintf("v=0\r\no=bench %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"+
-		"m=audio %d RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n",
-		d.number, rtp.Addr(), rtp.Addr(), rtp.Port())
+	sdp := offer(d.number, rtp)
 	return fmt.Appendf(d.head("INVITE", d.uri(), "i", 1), "Content-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", len(sdp), sdp)
+}
+
+// offer is our SDP, which serves as an answer as well.
+func offer(number int, rtp netip.AddrPort) string {
+	return fmt.Sprintf("v=0\r\no=bench %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"+
+		"m=audio %d RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n",
+		number, rtp.Addr(), rtp.Addr(), rtp.Port())
 }
 
 const noBody = "Content-Length: 0\r\n\r\n"
