@@ -356,7 +356,7 @@ func TestDialTable(t *testing.T) {
 	got := map[string]string{}
 	srv := offhooktest.Start(t)
 	var all sync.WaitGroup
-	room := make(chan struct{}, 10) // they wait most of the time, so that the limit of parallel tests is none for them
+	room := make(chan struct{}, 14) // they wait most of the time, so that the limit of parallel tests is none for them
 	for n, sc := range scenes {
 		all.Go(func() {
 			room <- struct{}{}
