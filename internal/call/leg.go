@@ -83,6 +83,7 @@ type OutboundLeg struct {
 	Username  string // answers a digest challenge of this leg's own first hop
 	Password  string
 	Headers   map[string]string // X-… headers to add
+	Secure    bool              // over TLS and with SRTP, or not at all
 	// Hairpin marks a call to one of our own numbers: it comes back to our own listener, which
 	// recognises its Call-ID whatever the source rules say.
 	Hairpin bool

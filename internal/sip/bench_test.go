@@ -29,6 +29,7 @@ func (nullStream) PlayDigits(string) <-chan struct{} { return nil }
 func (nullStream) Flush()                            {}
 func (nullStream) Loop(*audio.Clip)                  {}
 func (nullStream) Hear(MediaStream)                  {}
+func (nullStream) Secure()                           {}
 func (nullStream) Hold() (on, sends bool)            { return false, false }
 func (nullStream) Close()                            {}
 

@@ -13,7 +13,7 @@ import (
 // hop is where a request goes next, resolved.
 type hop struct {
 	addr      netip.AddrPort
-	transport string // UDP or TCP
+	transport string // UDP, TCP or TLS
 }
 
 // dialog is the state of RFC 3261 section 12, and builds the requests inside it.
@@ -46,7 +46,7 @@ func (e *Endpoint) request(d *dialog, method sip.RequestMethod, cseq uint32, bra
 	}
 	recipient.Headers = nil
 	req := sip.NewRequest(method, recipient)
-	us := e.advertised(h.addr.Addr())
+	us := e.self(h)
 	req.AppendHeader(&sip.ViaHeader{
 		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: h.transport,
 		Host: us.Addr().String(), Port: int(us.Port()),
@@ -82,10 +82,19 @@ func (e *Endpoint) address(req *sip.Request, h hop) {
 
 // contact is our Contact for a peer reached over h (RFC 3261 section 8.1.1.8).
 func (e *Endpoint) contact(h hop) *sip.ContactHeader {
-	us := e.advertised(h.addr.Addr())
+	us := e.self(h)
 	c := &sip.ContactHeader{Address: sip.Uri{Scheme: "sip", User: "offhook", Host: us.Addr().String(), Port: int(us.Port())}}
-	if h.transport == "TCP" {
-		c.Address.UriParams = sip.HeaderParams{{K: "transport", V: "tcp"}}
+	if h.transport == "TCP" || h.transport == "TLS" {
+		c.Address.UriParams = sip.HeaderParams{{K: "transport", V: strings.ToLower(h.transport)}}
+	}
+	return c
+}
+
+// contact is ours as the peer of l gets it: to sips: it is that too (RFC 3261 sections 8.1.1.8 and 12.1.1).
+func (l *Leg) contact() *sip.ContactHeader {
+	c := l.e.contact(l.hop)
+	if l.d.target.Scheme == "sips" || l.in.req != nil && l.in.req.Recipient.Scheme == "sips" {
+		c.Address.Scheme, c.Address.UriParams = "sips", nil
 	}
 	return c
 }
@@ -138,13 +147,18 @@ func tagOf(p sip.HeaderParams) string {
 	return ""
 }
 
-func isSIP(u *sip.Uri) bool { return u.Scheme == "sip" && u.Host != "" && !u.Wildcard }
+func isSIP(u *sip.Uri) bool {
+	return (u.Scheme == "sip" || u.Scheme == "sips") && u.Host != "" && !u.Wildcard
+}
 
 // uriHop is the hop of a URI with a literal address; ok is false when it has to be resolved.
 func uriHop(u *sip.Uri, dflt string) (h hop, ok bool) {
 	h.transport = dflt
 	if t, has := u.UriParams.Get("transport"); has {
 		h.transport = strings.ToUpper(t)
+	}
+	if u.Scheme == "sips" {
+		h.transport = "TLS"
 	}
 	host := u.Host
 	if m, has := u.UriParams.Get("maddr"); has && m != "" {
@@ -156,7 +170,7 @@ func uriHop(u *sip.Uri, dflt string) (h hop, ok bool) {
 	}
 	port := u.Port
 	if port == 0 {
-		port = 5060
+		port = defaultPort(strings.ToLower(h.transport))
 	}
 	if port > 65535 {
 		return h, false

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,8 +48,11 @@ type Endpoint struct {
 	failures      atomic.Uint64 // answers to them that were wrong
 	registrations atomic.Uint64
 
-	binds   []bind
-	closers []func() error
+	binds        []bind
+	tlsBinds     []bind
+	tlsListeners []net.Listener
+	tls          *secureConns // nil: no calls over TLS
+	closers      []func() error
 
 	ctx     context.Context // of everything the endpoint runs
 	stop    context.CancelFunc
@@ -90,8 +94,8 @@ type inviteRecord struct {
 // Listen opens every address of cfg.Listen, UDP and TCP, and serves until Close. ctx bounds the start only.
 func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 	cfg.setDefaults()
-	if cfg.Media == nil || cfg.Clock == nil || len(cfg.Listen) == 0 {
-		return nil, errors.New("sip: Config needs Media, Clock and a Listen address")
+	if cfg.Media == nil || cfg.Clock == nil || len(cfg.Listen) == 0 || len(cfg.ListenTLS) > 0 && cfg.Certificate == nil {
+		return nil, errors.New("sip: Config needs Media, Clock and a Listen address, and ListenTLS a Certificate")
 	}
 	e := &Endpoint{
 		cfg: cfg, log: cfg.Log, sources: newSources(cfg.Trunks),
@@ -119,7 +123,11 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 			DialerCreate: func(laddr net.Addr) net.Dialer {
 				return net.Dialer{Timeout: 5 * time.Second, LocalAddr: laddr, ControlContext: onlyOurDials}
 			},
-		}}))
+		}, TLS: &sip.TransportTLS{TransportTCP: &sip.TransportTCP{
+			ReadTimeout:  idleWait,
+			WriteTimeout: 5 * time.Second,
+			DialerCreate: noDials,
+		}}}))
 	e.tp.OnMessage(e.mark) // before the transaction layer's own
 	e.tx = sip.NewTransactionLayer(e.tp,
 		sip.WithTransactionLayerLogger(quiet),
@@ -136,6 +144,13 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		}
 		serve = append(serve, s)
 	}
+	for _, a := range cfg.ListenTLS {
+		if err := e.bindTLS(ctx, a); err != nil {
+			_ = e.Close(context.Background())
+			return nil, err
+		}
+	}
+	e.serveTLS()
 	for _, s := range serve { // only now: readers look at all binds
 		if err := s(ctx); err != nil {
 			_ = e.Close(context.Background())
@@ -325,7 +340,7 @@ func (e *Endpoint) knownCall(callID string) bool {
 }
 
 func (e *Endpoint) isOwn(a netip.Addr) bool {
-	for _, b := range e.binds {
+	for _, b := range slices.Concat(e.binds, e.tlsBinds) {
 		if b.addr.Addr().Unmap() == a {
 			return true
 		}
@@ -463,19 +478,30 @@ func (e *Endpoint) lookup(key dialogKey) (l *Leg, justEnded bool) {
 }
 
 // bindFor is the socket toward peer: the first of its address family.
-func (e *Endpoint) bindFor(peer netip.Addr) bind {
-	for _, b := range e.binds {
+func (e *Endpoint) bindFor(peer netip.Addr) bind { return bindOf(e.binds, peer) }
+
+func bindOf(binds []bind, peer netip.Addr) bind {
+	for _, b := range binds {
 		if a := b.addr.Addr(); a.Unmap().Is4() == peer.Is4() || a == netip.IPv6Unspecified() {
 			return b
 		}
 	}
-	return e.binds[0]
+	return binds[0]
 }
 
 // advertised is the address a peer is told to reach us at (Via, Contact): the external one for peers
 // outside the local networks, else the bound one, else the one the route toward the peer starts from.
-func (e *Endpoint) advertised(peer netip.Addr) netip.AddrPort {
-	b := e.bindFor(peer)
+func (e *Endpoint) advertised(peer netip.Addr) netip.AddrPort { return e.facing(e.bindFor(peer), peer) }
+
+// self is advertised for a hop: SIP over TLS has a port of its own.
+func (e *Endpoint) self(h hop) netip.AddrPort {
+	if h.transport == "TLS" && len(e.tlsBinds) > 0 {
+		return e.facing(bindOf(e.tlsBinds, h.addr.Addr()), h.addr.Addr())
+	}
+	return e.advertised(h.addr.Addr())
+}
+
+func (e *Endpoint) facing(b bind, peer netip.Addr) netip.AddrPort {
 	if e.cfg.ExternalIP.IsValid() && !e.isLocal(peer) {
 		return netip.AddrPortFrom(e.cfg.ExternalIP, b.addr.Port())
 	}

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -75,7 +76,8 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // listener closes connections of strangers, and those that are too many, at once.
 type listener struct {
 	net.Listener
-	e *Endpoint
+	e   *Endpoint
+	tls *tls.Config // nil: plain TCP
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -94,6 +96,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		case !l.e.conns.open(src.Addr(), l.e.isStranger(src.Addr())):
 			l.e.drops.connections.Add(1)
 		default:
+			if l.tls != nil {
+				c = tls.Server(c, l.tls) // shakes hands when it is first read, within firstWait
+			}
 			return &streamConn{Conn: c, e: l.e, src: src}, nil
 		}
 		_ = c.Close()
@@ -116,6 +121,8 @@ type streamConn struct {
 	e    *Endpoint
 	src  netip.AddrPort
 	over sync.Once
+	// closed is called once in place of what counts the connections of peers.
+	closed func()
 
 	// Reader's own.
 	buf   []byte // what came and was not looked at yet
@@ -124,7 +131,13 @@ type streamConn struct {
 }
 
 func (c *streamConn) Close() error {
-	c.over.Do(func() { c.e.conns.close(c.src.Addr()) })
+	c.over.Do(func() {
+		if c.closed != nil {
+			c.closed()
+			return
+		}
+		c.e.conns.close(c.src.Addr())
+	})
 	return c.Conn.Close()
 }
 

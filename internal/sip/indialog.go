@@ -168,7 +168,7 @@ func (l *Leg) onReinvite(req *sip.Request, tx *sip.ServerTx) {
 
 // inDialogReply is a 200 with what a dialog's 2xx carries.
 func (l *Leg) inDialogReply(req *sip.Request) *sip.Response {
-	return l.e.response(req, 200, "OK", l.e.contact(l.hop), sip.NewHeader("Allow", allowed),
+	return l.e.response(req, 200, "OK", l.contact(), sip.NewHeader("Allow", allowed),
 		sip.NewHeader("Supported", strings.Join(supported, ", ")))
 }
 
@@ -272,7 +272,7 @@ func (l *Leg) acknowledge(res *sip.Response, tag string) bool {
 	l.d.cseq++
 	next := d.nextURI()
 	h, ok := uriHop(&next, l.hop.transport)
-	if !ok {
+	if !ok || l.hop.transport == "TLS" { // its connection
 		h = l.hop
 	}
 	req := l.e.request(&d, sip.PRACK, l.d.cseq, newBranch(), h)

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -435,7 +436,12 @@ func failureCause(err error) call.Cause {
 func plainly(err error) string {
 	var errno syscall.Errno
 	var timeout interface{ Timeout() bool }
+	var cert *tls.CertificateVerificationError
 	switch {
+	case errors.Is(err, errNoTLS):
+		return err.Error()
+	case errors.As(err, &cert):
+		return cert.Error()
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

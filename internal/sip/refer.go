@@ -102,7 +102,7 @@ func (l *Leg) referReply(id, code int) {
 		return
 	}
 	ref.accepted = true
-	headers := []sip.Header{l.e.contact(l.hop)}
+	headers := []sip.Header{l.contact()}
 	if ref.silent {
 		headers = append(headers, sip.NewHeader("Refer-Sub", "false"))
 	}
@@ -149,7 +149,7 @@ func (l *Leg) notify(id, code int, reason string) {
 	r.notices = append(r.notices, func() {
 		l.ask(func() *sip.Request {
 			req := l.request(sip.NOTIFY)
-			req.AppendHeader(l.e.contact(l.hop))
+			req.AppendHeader(l.contact())
 			req.AppendHeader(sip.NewHeader("Event", "refer;id="+strconv.Itoa(id)))
 			req.AppendHeader(sip.NewHeader("Subscription-State", subscription))
 			ct := sip.ContentTypeHeader("message/sipfrag;version=2.0")
@@ -203,7 +203,7 @@ func (l *Leg) refer(uri string) {
 	l.ask(func() *sip.Request {
 		req := l.request(sip.REFER)
 		r.own = req.CSeq().SeqNo
-		req.AppendHeader(l.e.contact(l.hop))
+		req.AppendHeader(l.contact())
 		req.AppendHeader(sip.NewHeader("Refer-To", "<"+uri+">"))
 		req.AppendHeader(sip.NewHeader("Referred-By", "<"+l.d.local.String()+">"))
 		req.AppendHeader(sip.NewHeader("Allow", allowed))

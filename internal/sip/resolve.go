@@ -16,12 +16,33 @@ const (
 	viaUDP    = "udp"
 	viaTCP    = "tcp"
 	viaEither = "udp+tcp" // UDP unless the INVITE is over the MTU
+	viaTLS    = "tls"
 )
+
+func isTransport(t string) bool {
+	return t == viaUDP || t == viaTCP || t == viaEither || t == viaTLS
+}
+
+// defaultPort is the port of a host that names none.
+func defaultPort(transport string) int {
+	if transport == viaTLS {
+		return 5061
+	}
+	return 5060
+}
+
+// srvNames are the service and protocol of the SRV records of a transport (RFC 3263 section 4.1).
+func srvNames(transport string) (service, proto string) {
+	if transport == viaTLS {
+		return "sips", "tcp"
+	}
+	return "sip", transport
+}
 
 // candidate is one address of a host, in the order to be tried.
 type candidate struct {
 	addr      netip.AddrPort
-	transport string // udp, tcp or udp+tcp
+	transport string // udp, tcp, udp+tcp or tls
 }
 
 // maxCandidates bounds how many addresses of one host are tried.
@@ -33,7 +54,7 @@ func resolve(ctx context.Context, r *net.Resolver, host string, port int, transp
 	host = strings.Trim(host, "[]")
 	if a, err := netip.ParseAddr(host); err == nil {
 		if port == 0 {
-			port = 5060
+			port = defaultPort(transport)
 		}
 		return []candidate{{netip.AddrPortFrom(a.Unmap(), uint16(port)), transport}}, nil
 	}
@@ -42,7 +63,8 @@ func resolve(ctx context.Context, r *net.Resolver, host string, port int, transp
 	}
 	var found []candidate
 	for _, proto := range strings.Split(transport, "+") {
-		_, records, err := r.LookupSRV(ctx, "sip", proto, host)
+		service, name := srvNames(proto)
+		_, records, err := r.LookupSRV(ctx, service, name, host)
 		if err != nil {
 			continue
 		}
@@ -56,7 +78,7 @@ func resolve(ctx context.Context, r *net.Resolver, host string, port int, transp
 			return found[:min(len(found), maxCandidates)], nil
 		}
 	}
-	return lookupHost(ctx, r, host, 5060, transport)
+	return lookupHost(ctx, r, host, defaultPort(transport), transport)
 }
 
 func lookupHost(ctx context.Context, r *net.Resolver, host string, port int, transport string) ([]candidate, error) {
@@ -86,8 +108,11 @@ func (e *Endpoint) resolveURI(ctx context.Context, u *sip.Uri, dflt string) ([]c
 	if t, ok := u.UriParams.Get("transport"); ok {
 		transport = strings.ToLower(t)
 	}
-	if transport != viaUDP && transport != viaTCP && transport != viaEither {
-		return nil, fmt.Errorf("%w: transport %q is not supported, use udp or tcp", ErrTarget, transport)
+	if u.Scheme == "sips" {
+		transport = viaTLS
+	}
+	if err := e.can(transport); err != nil {
+		return nil, err
 	}
 	host := u.Host
 	if m, ok := u.UriParams.Get("maddr"); ok && m != "" {
@@ -97,6 +122,17 @@ func (e *Endpoint) resolveURI(ctx context.Context, u *sip.Uri, dflt string) ([]c
 		return nil, fmt.Errorf("%w: port %d", ErrTarget, u.Port)
 	}
 	return resolve(ctx, e.cfg.Resolver, host, u.Port, transport)
+}
+
+// can reports why a transport cannot be used.
+func (e *Endpoint) can(transport string) error {
+	switch {
+	case !isTransport(transport):
+		return fmt.Errorf("%w: transport %q is not supported, use udp, tcp or tls", ErrTarget, transport)
+	case transport == viaTLS && e.tls == nil:
+		return errNoTLS
+	}
+	return nil
 }
 
 // splitDest reads "host", "host:port", "1.2.3.4" or "[v6]:port".

@@ -114,7 +114,7 @@ func (l *Leg) refresh() {
 	done := false
 	l.ask(func() *sip.Request {
 		req := l.request(method)
-		req.AppendHeader(l.e.contact(l.hop))
+		req.AppendHeader(l.contact())
 		req.AppendHeader(sip.NewHeader("Allow", allowed))
 		req.AppendHeader(sip.NewHeader("Supported", strings.Join(supported, ", ")))
 		l.ses.ask(l.e.cfg.SessionExpires, req)

@@ -9,6 +9,8 @@
 package sip
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,6 +49,7 @@ type MediaStream interface {
 	Loop(c *audio.Clip)     // queue it again and again, until Flush
 	Flush()                 // drop what plays and is queued
 	Hear(other MediaStream) // this party hears the other from now on, nil ends it; what plays is heard instead
+	Secure()                // only SRTP from now on; before the first description
 	Hold() (on, sends bool) // of the last offer or answer of the peer: it takes no audio, it may send some
 	Close()
 }
@@ -54,9 +57,13 @@ type MediaStream interface {
 // Config of an Endpoint. Media, Clock and at least one Listen address are required.
 type Config struct {
 	Listen     []string       // host:port; UDP and TCP on each. Port 0 takes a free one
+	ListenTLS  []string       // host:port of SIP over TLS; without one there are no calls over TLS, out nor in
 	ExternalIP netip.Addr     // our address as peers outside LocalNets see it; zero when there is no NAT
 	LocalNets  []netip.Prefix // default: private, loopback, link-local and unique-local ranges
 	Dev        bool           // calls from loopback are accepted without a trunk
+
+	Certificate func() (*tls.Certificate, error) // ours, asked for at each handshake; needed by ListenTLS
+	RootCAs     *x509.CertPool                   // who vouches for servers that we call; default the system's
 
 	Media     Media
 	Trunks    func() []call.Trunk         // a snapshot; called per datagram of an unknown source, so it must be cheap

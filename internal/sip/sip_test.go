@@ -39,6 +39,7 @@ type fakeStream struct {
 	accepted []string
 	started  bool
 	closed   bool
+	secure   bool
 	refuse   error
 }
 
@@ -102,6 +103,7 @@ func (f *fakeStream) PlayDigits(string) <-chan struct{} { return closedChan() }
 func (f *fakeStream) Flush()                            {}
 func (f *fakeStream) Loop(*audio.Clip)                  {}
 func (f *fakeStream) Hear(MediaStream)                  {}
+func (f *fakeStream) Secure()                           { f.mu.Lock(); f.secure = true; f.mu.Unlock() }
 func (f *fakeStream) Hold() (on, sends bool)            { return false, false }
 func (f *fakeStream) Close()                            { f.mu.Lock(); f.closed = true; f.mu.Unlock() }
 

@@ -133,7 +133,7 @@ func restore(s *call.Dialog) (d dialog, h hop, err error) {
 		d.routes = append(d.routes, u)
 	}
 	addr, aerr := netip.ParseAddrPort(s.Dest)
-	if s.Transport != "UDP" && s.Transport != "TCP" {
+	if s.Transport != "UDP" && s.Transport != "TCP" && s.Transport != "TLS" {
 		aerr = errors.Join(aerr, fmt.Errorf("transport %q", s.Transport))
 	}
 	return d, hop{addr, s.Transport}, errors.Join(err, aerr)

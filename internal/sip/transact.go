@@ -38,6 +38,9 @@ func (e *Endpoint) dialContext() (context.Context, context.CancelFunc) {
 func (e *Endpoint) write(req *sip.Request) {
 	ctx, cancel := e.dialContext()
 	defer cancel()
+	if e.secure(ctx, req) != nil {
+		return
+	}
 	if c, err := e.tp.ClientRequestConnection(ctx, req); err == nil {
 		count(&e.traffic.requestsOut, req.Method)
 		_ = c.WriteMsg(req)
@@ -52,6 +55,10 @@ func (e *Endpoint) transact(req *sip.Request, started func(*inviteTx), on func(*
 	count(&e.traffic.requestsOut, req.Method)
 	ctx, cancel := e.dialContext()
 	defer cancel()
+	if err := e.secure(ctx, req); err != nil {
+		on(nil, err)
+		return
+	}
 	tx, err := e.tx.NewClientTransaction(ctx, req)
 	if err != nil {
 		on(nil, err)
@@ -187,10 +194,15 @@ func (l *Leg) aim(via sip.Message) {
 	transport := strings.ToUpper(via.Transport())
 	h, ok := uriHop(&next, transport)
 	src, srcErr := parseAddrPort(via.Source())
+	if transport == "TLS" && srcErr == nil && l.e.connected(src) {
+		// The connection of the dialog; most phones take no other.
+		l.hop, l.hopReady = hop{src, transport}, true
+		return
+	}
 	if ok && srcErr == nil && len(l.d.routes) == 0 && l.e.isLocal(h.addr.Addr()) && !l.e.isLocal(src.Addr()) {
 		h = hop{src, transport} // a private Contact from outside: the peer is behind NAT, answer where it spoke
 	}
-	if ok && (h.transport == "UDP" || h.transport == "TCP") {
+	if ok && (h.transport == "UDP" || h.transport == "TCP" || h.transport == "TLS") {
 		l.hop, l.hopReady = h, true
 		return
 	}

@@ -75,6 +75,9 @@ func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
 	if l.media, err = e.cfg.Media.Open(peer, sink{l}); err != nil {
 		return nil, failure(503, fmt.Errorf("open media: %w", err))
 	}
+	if spec.Secure {
+		l.media.Secure()
+	}
 	l.hop = e.pick(candidates[0], 0)
 	l.publish()
 	if err := e.add(l, nil, inviteRecord{}); err != nil {
@@ -89,6 +92,15 @@ func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
 // candidates resolves where an outbound leg goes first.
 func (e *Endpoint) candidates(ctx context.Context, target *sip.Uri, spec call.OutboundLeg) ([]candidate, error) {
 	transport := strings.ToLower(spec.Transport)
+	if named, ok := target.UriParams.Get("transport"); spec.Secure && (transport == "" || transport == viaEither) {
+		transport = viaTLS
+		if ok && !strings.EqualFold(named, viaTLS) && target.Scheme != "sips" {
+			transport = strings.ToLower(named)
+		}
+	}
+	if spec.Secure && transport != viaTLS {
+		return nil, fmt.Errorf("%w: a secure call goes over TLS, not over %s", ErrTarget, transport)
+	}
 	if spec.Dest == "" {
 		if transport == "" {
 			transport = viaEither
@@ -101,8 +113,11 @@ func (e *Endpoint) candidates(ctx context.Context, target *sip.Uri, spec call.Ou
 			transport = strings.ToLower(t)
 		}
 	}
-	if transport != viaUDP && transport != viaTCP && transport != viaEither {
-		return nil, fmt.Errorf("%w: transport %q is not supported, use udp or tcp", ErrTarget, transport)
+	if target.Scheme == "sips" {
+		transport = viaTLS
+	}
+	if err := e.can(transport); err != nil {
+		return nil, err
 	}
 	host, port, err := splitDest(spec.Dest)
 	if err != nil {
@@ -147,6 +162,9 @@ func escapeUser(s string) string {
 
 // pick chooses the transport of a request of size bytes to a candidate (RFC 3261 section 18.1.1).
 func (e *Endpoint) pick(c candidate, size int) hop {
+	if c.transport == viaTLS {
+		return hop{c.addr, "TLS"}
+	}
 	if c.transport == viaTCP || c.transport == viaEither && size > udpMTU {
 		return hop{c.addr, "TCP"}
 	}
@@ -189,7 +207,7 @@ func (l *Leg) onEarly(res *sip.Response) {
 
 func (l *Leg) buildInvite(offer []byte) *sip.Request {
 	req := l.e.request(&l.d, sip.INVITE, l.d.cseq, l.out.branch, l.hop)
-	req.AppendHeader(l.e.contact(l.hop))
+	req.AppendHeader(l.contact())
 	req.AppendHeader(sip.NewHeader("Allow", allowed))
 	req.AppendHeader(sip.NewHeader("Supported", strings.Join(supported, ", ")))
 	l.ses.ask(l.e.cfg.SessionExpires, req)

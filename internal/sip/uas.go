@@ -110,6 +110,11 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 		e.respond(req, tx, 422, "Session Interval Too Small", h)
 		return nil
 	}
+	secure := !hairpin && e.demandsSecurity(req, src.Addr())
+	if secure && req.Transport() != "TLS" {
+		e.respond(req, tx, 488, "Not Acceptable Here", sip.NewHeader("Warning", `399 offhook "only over TLS and with SRTP"`))
+		return nil
+	}
 	if _, ok := replacesOf(req); !ok {
 		e.respond(req, tx, 400, "Bad Replaces")
 		return nil
@@ -124,6 +129,9 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 		l.log.Warn("sip: incoming call refused: no media", "err", err)
 		e.respond(req, tx, 503, "Service Unavailable", retryAfter())
 		return nil
+	}
+	if secure {
+		l.media.Secure()
 	}
 	if sdp, ok := sdpOf(req); ok {
 		if l.in.sdp, err = l.media.Answer(sdp); err != nil {
@@ -260,7 +268,7 @@ func reasonPhrase(code int) string {
 func (l *Leg) reply(code int, reason string) *sip.Response {
 	res := l.e.response(l.in.req, code, reason)
 	if code < 300 {
-		res.AppendHeader(l.e.contact(l.hop))
+		res.AppendHeader(l.contact())
 		res.AppendHeader(sip.NewHeader("Allow", allowed))
 		res.AppendHeader(sip.NewHeader("Supported", strings.Join(supported, ", ")))
 	}

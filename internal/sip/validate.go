@@ -73,7 +73,7 @@ func validate(req *sip.Request) *fault {
 	if req.Method == sip.ACK || req.Method == methodCancel {
 		return nil // never refused for what follows (RFC 3261 section 8.2.2.3)
 	}
-	if !isSIP(&req.Recipient) || hasControl(req.Recipient.String()) {
+	if !isSIP(&req.Recipient) || hasControl(req.Recipient.String()) || req.Recipient.Scheme == "sips" && req.Transport() != "TLS" {
 		return bad(416, "Unsupported URI Scheme")
 	}
 	var unknown []string
