@@ -128,6 +128,13 @@ type Options struct {
 	FromCountry string `json:"fromCountry,omitempty"`
 	ToCountry   string `json:"toCountry,omitempty"`
 
+	// Parameters are for a client: identity that is called; they go into its INVITE.
+	Parameters map[string]string `json:"parameters,omitempty"`
+
+	// Of a call for a SIP domain.
+	SIPDomain    string `json:"sipDomain,omitempty"`
+	SIPDomainSID string `json:"sipDomainSid,omitempty"`
+
 	// Of an inbound call: what its INVITE said beside the numbers, for the application's requests.
 	SIPHeaders     map[string]string `json:"sipHeaders,omitempty"`     // X-… headers, full names
 	SIPSource      string            `json:"sipSource,omitempty"`      // IP address

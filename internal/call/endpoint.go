@@ -111,6 +111,20 @@ func findCountry(s string) string {
 // IsSIP reports whether s is a sip: or sips: URI.
 func IsSIP(s string) bool { return hasScheme(s, "sip:") || hasScheme(s, "sips:") }
 
+// clientScheme is that of an identity that phones register under.
+const clientScheme = "client:"
+
+// ClientIdentity is the identity in client:identity; ok is false when s is something else.
+func ClientIdentity(s string) (identity string, ok bool) {
+	if !hasScheme(s, clientScheme) {
+		return "", false
+	}
+	return s[len(clientScheme):], true
+}
+
+// IsPhone reports whether s is somebody who is called by SIP, not by number.
+func IsPhone(s string) bool { return IsSIP(s) || hasScheme(s, clientScheme) }
+
 func hasScheme(s, scheme string) bool {
 	return len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme)
 }

@@ -17,6 +17,7 @@ const (
 	maxSIPAuth    = 255
 
 	maxFriendlyName = 64 // of a number
+	maxIdentity     = 256
 )
 
 // callbackEvents are the values of StatusCallbackEvent.
@@ -89,6 +90,7 @@ func (p *CreateParams) Validate() error {
 
 	return firstError(
 		func() error { return checkTo(&p.To) },
+		func() error { return p.takeParameters() },
 		func() error { return checkCaller("From", &p.From, p.To) },
 		func() error {
 			if p.From == p.To {
@@ -236,8 +238,8 @@ func given[T comparable](field *T, value T) {
 
 func checkTo(to *string) error {
 	switch {
-	case hasScheme(*to, "client:"):
-		return errClient("To", *to)
+	case hasScheme(*to, clientScheme):
+		return checkClient(21211, to)
 	case IsSIP(*to):
 		uri, err := checkSIP(*to)
 		*to = uri
@@ -261,8 +263,11 @@ func checkTo(to *string) error {
 // URI or a user name.
 func checkCaller(name string, caller *string, to string) error {
 	bad := func() error { return twilio.Errf(21212, "Invalid '%s' phone number: %s", name, *caller) }
-	if hasScheme(*caller, "client:") {
-		return errClient(name, *caller)
+	if hasScheme(*caller, clientScheme) {
+		if !IsPhone(to) || checkClient(21212, caller) != nil || strings.Contains(*caller, "?") {
+			return bad()
+		}
+		return nil
 	}
 	if number, _, ok := ParseNumber(*caller); ok {
 		if name == "From" && number == magicFrom {
@@ -271,7 +276,7 @@ func checkCaller(name string, caller *string, to string) error {
 		*caller = number
 		return nil
 	}
-	if !IsSIP(to) {
+	if !IsPhone(to) {
 		return bad()
 	}
 	if IsSIP(*caller) {
@@ -288,8 +293,58 @@ func checkCaller(name string, caller *string, to string) error {
 	return nil
 }
 
-func errClient(name, value string) error {
-	return twilio.Errf(20001, "%s: client: identities are not available in this version: %s", name, value)
+// checkClient checks client:identity, in a To with ?name=value for the called, and puts its scheme in lower case.
+func checkClient(code int, s *string) error {
+	identity, query, _ := strings.Cut((*s)[len(clientScheme):], "?")
+	if identity == "" || utf8.RuneCountInString(identity) > maxIdentity || !utf8.ValidString(identity) ||
+		!only(identity, func(c byte) bool { return c >= ' ' && c != 0x7f }) || len(query) > maxSIPHeaders {
+		return twilio.Errf(code, "Invalid client identity: %s", strings.ToValidUTF8((*s)[:min(len(*s), 300)], ""))
+	}
+	*s = clientScheme + (*s)[len(clientScheme):]
+	return nil
+}
+
+// takeParameters moves what stands behind the ? of a client: To into the options.
+func (p *CreateParams) takeParameters() error {
+	identity, ok := ClientIdentity(p.To)
+	identity, query, asked := strings.Cut(identity, "?")
+	if !ok || !asked {
+		return nil
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return twilio.Err(21211, p.To)
+	}
+	p.To, p.Options.Parameters = clientScheme+identity, make(map[string]string, len(values))
+	for name, value := range values {
+		if err := AddParameter(p.Options.Parameters, name, value[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AddParameter adds a parameter for a client: identity as the header that its INVITE carries it in: X- and the
+// name. Its error is a *twilio.Error.
+func AddParameter(headers map[string]string, name, value string) error {
+	if !hasScheme(name, "x-") {
+		name = "X-" + name
+	}
+	if !isHeaderName(name) {
+		return twilio.Err(21228, name)
+	}
+	if !utf8.ValidString(value) || !only(value, func(c byte) bool { return c >= ' ' && c != 0x7f }) {
+		return twilio.Err(21229, name)
+	}
+	size := len(name) + len(value)
+	for n, v := range headers {
+		size += len(n) + len(v)
+	}
+	if size > maxSIPHeaders {
+		return twilio.Err(21227)
+	}
+	headers[name] = value
+	return nil
 }
 
 // checkURL takes "" (not given) and absolute http and https URLs. The text is kept as it is: requests

@@ -2,6 +2,7 @@ package call
 
 import (
 	"errors"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -46,7 +47,8 @@ func TestCreateParamsErrors(t *testing.T) {
 		{"To is a word", func(p *CreateParams) { p.To = "bob" }, 21217},
 		{"To is punctuation", func(p *CreateParams) { p.To = "()-" }, 21217},
 		{"To is From", func(p *CreateParams) { p.From = "(555) 123-4567" }, 21211},
-		{"To is a client", func(p *CreateParams) { p.To = "client:alice" }, 20001},
+		{"To is a client without a name", func(p *CreateParams) { p.To = "client:" }, 21211},
+		{"To is a client with a header that is none", func(p *CreateParams) { p.To = "client:alice?a%0A=1" }, 21228},
 		{"magic To, invalid", func(p *CreateParams) { p.To = "+15005550001" }, 21217},
 		{"magic To, unreachable", func(p *CreateParams) { p.To = "+15005550002" }, 21214},
 		{"magic To, no permission", func(p *CreateParams) { p.To = "+15005550003" }, 21215},
@@ -56,7 +58,7 @@ func TestCreateParamsErrors(t *testing.T) {
 		{"From malformed", func(p *CreateParams) { p.From = "+12" }, 21212},
 		{"From is a name, To a number", func(p *CreateParams) { p.From = "alice" }, 21212},
 		{"From is a SIP address, To a number", func(p *CreateParams) { p.From = "sip:a@example.com" }, 21212},
-		{"From is a client", func(p *CreateParams) { p.From = "client:alice" }, 20001},
+		{"From is a client", func(p *CreateParams) { p.From = "client:alice" }, 21212},
 		{"From is a name, To SIP", func(p *CreateParams) { p.To, p.From = "sip:b@example.com", "alice_1.x-y" }, 0},
 		{"From is a bad name, To SIP", func(p *CreateParams) { p.To, p.From = "sip:b@example.com", "a b" }, 21212},
 		{"From is a bad SIP address", func(p *CreateParams) { p.To, p.From = "sip:b@example.com", "sip:a b@h" }, 21212},
@@ -397,6 +399,29 @@ func BenchmarkValidate(b *testing.B) {
 	for b.Loop() {
 		if err := valid(nil).Validate(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestCreateParamsOfAClient(t *testing.T) {
+	p := CreateParams{To: "CLIENT:alice smith?Order=7&X-Who=b%20c", From: "client:bob", Options: Options{URL: "http://a.test/"}}
+	for range 2 {
+		if err := p.Validate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.To != "client:alice smith" || p.From != "client:bob" || !maps.Equal(p.Options.Parameters, map[string]string{"X-Order": "7", "X-Who": "b c"}) {
+		t.Errorf("%q from %q with %v", p.To, p.From, p.Options.Parameters)
+	}
+}
+
+func TestPartsOfASIPAddress(t *testing.T) {
+	for uri, want := range map[string][2]string{
+		"sip:ann@Shop.example": {"ann", "shop.example"}, "sip:a%40b;x=y@shop.example.:5070;transport=tcp?X-A=c@d": {"a@b;x=y", "shop.example"},
+		"sip:shop.example": {"", "shop.example"}, "sips:ann:secret@[2001:db8::1]:5061": {"ann", "[2001:db8::1]"},
+	} {
+		if user, host := SIPAddress(uri); user != want[0] || host != want[1] {
+			t.Errorf("%s: %q at %q", uri, user, host)
 		}
 	}
 }

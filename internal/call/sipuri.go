@@ -97,6 +97,24 @@ func checkSIP(s string) (string, error) {
 	return uri, nil
 }
 
+// SIPAddress is the user part of a sip: URI, without escapes, and its host name in lower case, without port.
+func SIPAddress(uri string) (user, host string) {
+	_, rest, _ := strings.Cut(uri, ":")
+	rest, _, _ = strings.Cut(rest, "?")
+	if name, after, ok := cutLast(rest, "@"); ok {
+		user, rest = name, after
+	}
+	rest, _, _ = strings.Cut(rest, ";")
+	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, ']') {
+		rest = rest[:i]
+	}
+	user, _, _ = strings.Cut(user, ":") // a password
+	if name, err := url.PathUnescape(user); err == nil {
+		user = name
+	}
+	return user, strings.ToLower(strings.TrimSuffix(rest, "."))
+}
+
 // cutLast cuts s around the last sep.
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {

@@ -269,6 +269,8 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Store: s.store, Dialer: dialer{s}, Hooks: s.hooks, Voices: s.voices, Publisher: s.bus,
 		CallbacksDue: s.dispatcher.Wake,
 		Trunks:       func() []call.Trunk { return *s.trunks.Load() },
+		Domains:      func() []call.Domain { return *s.domains.Load() },
+		Locations:    s.store,
 		Simulator:    func() string { return s.simulator.addr() },
 		SIPLimits:    session.Limits{CPS: s.cfg.SIPCPS, MaxCalls: s.cfg.SIPMaxCalls},
 		SimulatorLimits: session.Limits{
@@ -283,6 +285,8 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Listen: s.cfg.SIP, ExternalIP: s.cfg.ExternalIP, LocalNets: s.cfg.LocalNets,
 		Dev: s.cfg.Mode != Production, Media: legMedia{s.media},
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
+		Domains:   func() []call.Domain { return *s.domains.Load() },
+		Locations: s.store,
 		Admit:     s.admission.Admit,
 		OnInvite:  func(l *sip.Leg, in call.InboundLeg) { s.manager.Inbound(leg{l}, in) },
 		UserAgent: "offhook/" + s.cfg.Version, Clock: s.cfg.Clock, Log: s.log,

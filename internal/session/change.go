@@ -99,6 +99,10 @@ func voiceParams(c *call.Call) url.Values {
 	if c.Options.SIPSource != "" {
 		p.Set("SipSourceIp", c.Options.SIPSource)
 	}
+	if c.Options.SIPDomain != "" {
+		p.Set("SipDomain", c.Options.SIPDomain)
+		p.Set("SipDomainSid", c.Options.SIPDomainSID)
+	}
 	if c.Dialog != nil && (c.Options.SIPSource != "" || call.IsSIP(c.To)) {
 		p.Set("SipCallId", c.Dialog.CallID)
 	}

@@ -66,6 +66,9 @@ func (s *Session) report(r report) {
 		return
 	}
 	r.from, r.leg = s, s.leg
+	if f, ok := s.leg.(*fork); ok {
+		r.leg = f.heard()
+	}
 	if r.call == nil {
 		r.call = s.call.Clone()
 	}

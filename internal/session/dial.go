@@ -196,7 +196,7 @@ func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
 		c.To, c.Options.SendDigits = n.Number, n.SendDigits
 		c.Options.ToCountry = call.Country(c.To)
 		if n.BYOC == "" {
-			c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.To)
+			c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
 			return nil
 		}
 		t := m.byoc(n.BYOC)
@@ -207,10 +207,16 @@ func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
 	case *twiml.DialSip:
 		t := n.Targets[a.target]
 		c.To = t.URI + sipQuery(n.Headers)
-		c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.To)
+		c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
 		c.Options.SIPUsername, c.Options.SIPPassword = t.Username, t.Password
 	case *twiml.DialClient:
-		return notYet(n.Line(), "<Client>")
+		c.To, c.Options.Parameters = "client:"+n.Identity, make(map[string]string, len(n.Parameters))
+		for _, p := range n.Parameters {
+			if err := call.AddParameter(c.Options.Parameters, p.Name, p.Value); err != nil {
+				return &twilio.Error{Code: 12200, Message: "Dial: Parameter of <Client>: " + err.Error()}
+			}
+		}
+		c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
 	}
 	return nil
 }
@@ -230,12 +236,12 @@ func sipQuery(headers map[string]string) string {
 
 // checkFrom refuses a caller ID that the account may not present to a number (twiml section 3, callerId).
 func (d *dialing) checkFrom(ctx context.Context, c, parent *call.Call) error {
-	if call.IsSIP(c.To) {
+	if call.IsPhone(c.To) {
 		return nil
 	}
 	if !call.IsE164(c.From) {
-		if strings.HasPrefix(c.From, "client:") {
-			return &twilio.Error{Code: 13214, Message: "Dial: a call from " + c.From + " needs a callerId"}
+		if call.IsPhone(c.From) { // no network of numbers can show it
+			return &twilio.Error{Code: 13214, Message: "Dial: a call from " + c.From + " to a number needs a callerId"}
 		}
 		return nil
 	}
@@ -439,8 +445,10 @@ func (d *dialing) params(status call.Status) url.Values {
 	if seconds, ended := c.Duration(); ended && !c.AnsweredAt.IsZero() && !d.left {
 		p.Set("DialCallDuration", strconv.Itoa(seconds))
 	}
-	if call.IsSIP(c.To) && c.Dialog != nil {
-		p.Set("DialSipCallId", c.Dialog.CallID)
+	if call.IsSIP(c.To) {
+		if c.Dialog != nil {
+			p.Set("DialSipCallId", c.Dialog.CallID)
+		}
 		code := 200
 		if c.AnsweredAt.IsZero() {
 			code = sipResponse(c)

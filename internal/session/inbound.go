@@ -34,7 +34,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 			}
 		}()
 	}
-	number, err := m.Store.NumberByPhone(ctx, in.To)
+	c, err := m.inboundCall(ctx, in)
 	switch {
 	case errors.Is(err, call.ErrNotFound):
 		refuse(404, "Not Found")
@@ -43,28 +43,14 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 		refuse(503, "Service Unavailable")
 		return
 	}
-	now := m.Clock.Now()
-	c := &call.Call{
-		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: number.AccountSID,
-		To: in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,
-		DateCreated: now, DateUpdated: now, DialedAt: now, PriceUnit: "USD",
-		NumberSID: number.SID, CallerName: in.CallerName, ForwardedFrom: in.ForwardedFrom,
-		Dialog: leg.Dialog(), Epoch: m.Store.Epoch(),
-		Options: call.Options{
-			URL: number.VoiceURL, Method: number.VoiceMethod,
-			FallbackURL: number.VoiceFallback, FallbackMethod: number.FallbackMethod,
-			StatusURL: number.StatusURL, StatusMethod: number.StatusMethod, StatusEvents: []string{"completed"},
-			FromCountry: call.Country(in.From), ToCountry: call.Country(in.To),
-			SIPHeaders: in.Headers, SIPSource: host(in.Source), CallerIDLookup: number.CallerIDLookup,
-		},
-	}
+	c.Dialog = leg.Dialog()
 	if in.Hairpin {
 		c.Options.SIPSource = "" // no SIP party outside
 	}
 	if in.Trunk != nil {
 		c.TrunkSID = in.Trunk.SID
 	}
-	ch := call.Change{Events: newEvents(c, now, "created", "ringing")}
+	ch := call.Change{Events: newEvents(c, c.DateCreated, "created", "ringing")}
 	if err := m.Store.AddCall(ctx, c, ch); err != nil {
 		m.Log.Error("inbound call not stored", "call_sid", c.SID, "leg", "inbound", "sip_call_id", c.Dialog.CallID, "from", in.From, "to", in.To, "err", err)
 		refuse(503, "Service Unavailable")
@@ -78,6 +64,39 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 		refuse(503, "Service Unavailable")
 		_ = m.settleNow(c)
 	}
+}
+
+// inboundCall is the call of an INVITE: for the number that is called, or for a SIP domain. call.ErrNotFound when it
+// is for neither.
+func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Call, error) {
+	now := m.Clock.Now()
+	c := &call.Call{
+		SID: twilio.NewSIDAt(twilio.CallPrefix, now),
+		To:  in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,
+		DateCreated: now, DateUpdated: now, DialedAt: now, PriceUnit: "USD",
+		CallerName: in.CallerName, ForwardedFrom: in.ForwardedFrom, Epoch: m.Store.Epoch(),
+		Options: call.Options{StatusEvents: []string{"completed"}, SIPHeaders: in.Headers, SIPSource: host(in.Source)},
+	}
+	o := &c.Options
+	if d := in.Domain; d != nil {
+		voice := &d.Voice
+		if t := m.trunk(d.TrunkSID); t != nil {
+			c.TrunkSID, voice = t.SID, &t.Voice
+		}
+		c.AccountSID, o.SIPDomain, o.SIPDomainSID = d.AccountSID, d.Name, d.SID
+		o.URL, o.Method, o.FallbackURL, o.FallbackMethod = voice.URL, voice.Method, voice.FallbackURL, voice.FallbackMethod
+		o.StatusURL, o.StatusMethod = voice.StatusURL, voice.StatusMethod
+		return c, nil
+	}
+	number, err := m.Store.NumberByPhone(ctx, in.To)
+	if err != nil {
+		return nil, err
+	}
+	c.AccountSID, c.NumberSID = number.AccountSID, number.SID
+	o.URL, o.Method, o.FallbackURL, o.FallbackMethod = number.VoiceURL, number.VoiceMethod, number.VoiceFallback, number.FallbackMethod
+	o.StatusURL, o.StatusMethod, o.CallerIDLookup = number.StatusURL, number.StatusMethod, number.CallerIDLookup
+	o.FromCountry, o.ToCountry = call.Country(in.From), call.Country(in.To)
+	return c, nil
 }
 
 // settleNow finalises a call that was stored but never ran.
@@ -103,8 +122,12 @@ func (s *Session) ring(ctx context.Context) {
 		return
 	}
 	if s.call.Options.URL == "" {
-		s.notify(&twilio.Error{Code: 11100, Message: "the number " + s.call.To + " has no VoiceUrl: set one with `offhook numbers update`"}, nil)
-		s.finish(call.Failed, call.Cause{SIPCode: 404, Reason: "number without VoiceUrl", Local: true})
+		e, reason := &twilio.Error{Code: 11100, Message: "the number " + s.call.To + " has no VoiceUrl: set one with `offhook numbers update`"}, "number without VoiceUrl"
+		if name := s.call.Options.SIPDomain; name != "" {
+			e.Message, reason = "the SIP domain "+name+" has no VoiceUrl", "SIP domain without VoiceUrl"
+		}
+		s.notify(e, nil)
+		s.finish(call.Failed, call.Cause{SIPCode: 404, Reason: reason, Local: true})
 		return
 	}
 	s.leg.Ring()

@@ -27,6 +27,10 @@ type Config struct {
 	CallbacksDue func()
 	// Trunks are the trunks as they are now.
 	Trunks func() []call.Trunk
+	// Domains are the SIP domains as they are now; nil: there are none. Locations is where their phones are, needed
+	// with Domains.
+	Domains   func() []call.Domain
+	Locations Locations
 	// Simulator is the host:port of the simulated phones, "" for none. A number that no trunk serves rings there.
 	Simulator func() string
 	// SIPLimits and SimulatorLimits pace calls to sip: URIs and to the simulator; the zero value is no limit.
@@ -71,6 +75,9 @@ var errShutdown = errors.New("offhook is shutting down")
 
 // NewManager makes a manager; Start it before it takes calls.
 func NewManager(cfg Config) *Manager {
+	if cfg.Domains == nil {
+		cfg.Domains = func() []call.Domain { return nil }
+	}
 	if cfg.Admission == nil {
 		cfg.Admission = allCalls{}
 	}
@@ -252,7 +259,7 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	if err := m.checkFrom(ctx, c); err != nil {
 		return nil, err
 	}
-	c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.To)
+	c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
 	ch := call.Change{Events: newEvents(c, now, "created", "queued")}
 	for _, w := range p.Warnings {
 		ch.Notifications = append(ch.Notifications, notification(c, w, now))
@@ -277,7 +284,7 @@ func (m *Manager) checkFrom(ctx context.Context, c *call.Call) error {
 		return nil
 	case err != nil && !errors.Is(err, call.ErrNotFound):
 		return fmt.Errorf("session: look up From: %w", err)
-	case m.OwnedFromOnly && !call.IsSIP(c.To):
+	case m.OwnedFromOnly && !call.IsPhone(c.To):
 		return twilio.Err(21210)
 	}
 	return nil

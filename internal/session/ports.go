@@ -98,6 +98,12 @@ type Store interface {
 	Account(ctx context.Context, sid string) (*call.Account, error)
 }
 
+// Locations knows where the phones of our SIP domains are.
+type Locations interface {
+	// Lookup is call.Locations'.
+	Lookup(ctx context.Context, now time.Time, domainSID, user string) ([]call.Binding, error)
+}
+
 // Admission decides by the load of the machine. Its methods are safe for concurrent use.
 type Admission interface {
 	// Admit reports whether a call that is asked for now may be taken; otherwise it is refused.

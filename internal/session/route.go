@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/offhook/offhook/internal/call"
@@ -13,11 +14,15 @@ import (
 const (
 	queueSIP       = "sip"
 	queueSimulator = "sim"
-	queueInternal  = "own" // our own numbers: not paced
+	queueInternal  = "own"    // our own numbers: not paced
+	queuePhones    = "phones" // that registered at our domains: not paced either
 )
 
 // queueFor decides at create time which queue a call to that endpoint waits in, and the trunk it takes.
-func (m *Manager) queueFor(ctx context.Context, to string) (key, trunkSID string) {
+func (m *Manager) queueFor(ctx context.Context, accountSID, to string) (key, trunkSID string) {
+	if _, ok := call.ClientIdentity(to); ok || m.domainOf(accountSID, to) != nil {
+		return queuePhones, ""
+	}
 	if call.IsSIP(to) {
 		return queueSIP, ""
 	}
@@ -36,7 +41,7 @@ func (m *Manager) limitsOf(key string) Limits {
 		return m.SIPLimits
 	case queueSimulator:
 		return m.SimulatorLimits
-	case queueInternal:
+	case queueInternal, queuePhones:
 		return Limits{}
 	}
 	if t := m.trunk(key); t != nil {
@@ -76,7 +81,107 @@ func (m *Manager) trunkFor(number string) *call.Trunk {
 	return best
 }
 
-// legFor says how c is to be reached.
+// domainOf is the SIP domain of the account that a sip: URI names. That of another account is called as the rest of
+// the world is, and asks who calls.
+func (m *Manager) domainOf(accountSID, to string) *call.Domain {
+	if !call.IsSIP(to) {
+		return nil
+	}
+	_, host := call.SIPAddress(to)
+	domains := m.Domains()
+	for i := range domains {
+		if d := &domains[i]; d.Name == host && d.AccountSID == accountSID {
+			return d
+		}
+	}
+	return nil
+}
+
+// legsFor says how c is to be reached: at several places, whichever answers first.
+func (m *Manager) legsFor(ctx context.Context, c *call.Call) ([]call.OutboundLeg, error) {
+	leg, err := m.legFor(c)
+	if err != nil || c.QueueKey != queuePhones {
+		return []call.OutboundLeg{leg}, err
+	}
+	if identity, ok := call.ClientIdentity(c.To); ok {
+		leg.Headers = c.Options.Parameters
+		return m.client(ctx, c.AccountSID, identity, leg)
+	}
+	user, _ := call.SIPAddress(c.To)
+	if _, leg.Headers, err = call.SplitSIP(c.To); err != nil {
+		return nil, err
+	}
+	d := m.domainOf(c.AccountSID, c.To)
+	if d == nil || !registers(d, user) {
+		return nil, unregistered(404, c.To)
+	}
+	return m.phones(ctx, d, user, leg, c.To)
+}
+
+// client finds the phones that registered under an identity at any domain of the account.
+func (m *Manager) client(ctx context.Context, accountSID, identity string, leg call.OutboundLeg) (all []call.OutboundLeg, err error) {
+	domains := m.Domains()
+	err = unregistered(480, "client:"+identity)
+	for i := range domains {
+		d := &domains[i]
+		if d.AccountSID != accountSID || !registers(d, identity) || len(all) >= maxPhones {
+			continue
+		}
+		legs, e := m.phones(ctx, d, identity, leg, "client:"+identity)
+		if e != nil {
+			err = e
+			continue
+		}
+		all = append(all, legs...)
+	}
+	if len(all) > 0 {
+		return all[:min(len(all), maxPhones)], nil
+	}
+	return nil, err
+}
+
+// maxPhones bounds those that ring for one call.
+const maxPhones = 20
+
+func registers(d *call.Domain, user string) bool {
+	_, ok := d.Registrants[user]
+	return d.SIPRegistration && ok
+}
+
+// phones are the legs to those that registered as user.
+func (m *Manager) phones(ctx context.Context, d *call.Domain, user string, leg call.OutboundLeg, to string) ([]call.OutboundLeg, error) {
+	contacts, err := m.Locations.Lookup(ctx, m.Clock.Now(), d.SID, user)
+	if err != nil {
+		return nil, &call.LegError{Cause: call.Cause{SIPCode: 503, Reason: "registrations cannot be read", Local: true}, Err: err}
+	}
+	leg.To = "sip:" + url.PathEscape(user) + "@" + d.Name
+	leg.Symmetric = true
+	from, _ := strings.CutPrefix(leg.From, "client:")
+	if from != "" && !call.IsSIP(from) {
+		leg.From = "sip:" + url.PathEscape(from) + "@" + d.Name
+	}
+	var legs []call.OutboundLeg
+	for i := range contacts {
+		c := &contacts[i]
+		if d.Secure && c.Transport != "tls" {
+			continue // the domain was made secure since
+		}
+		leg.Target, leg.Dest, leg.Transport = c.URI, c.Dest, c.Transport
+		legs = append(legs, leg)
+	}
+	if len(legs) == 0 {
+		return nil, unregistered(480, to)
+	}
+	return legs, nil
+}
+
+// unregistered is a call to somebody who has no phone here now.
+func unregistered(code int, to string) error {
+	e := &twilio.Error{Code: 32009, Message: to + " is not registered"}
+	return &call.LegError{Cause: call.Cause{SIPCode: code, Reason: e.Message, Code: e.Code, Local: true}, Err: e}
+}
+
+// legFor says how c is to be reached, but for what legsFor finds out.
 func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 	o := &c.Options
 	leg := call.OutboundLeg{
@@ -90,6 +195,8 @@ func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 		var err error
 		leg.Target, leg.Headers, err = call.SplitSIP(c.To)
 		return leg, err
+	case queuePhones:
+		return leg, nil
 	case queueInternal:
 		leg.Dest, leg.Transport, leg.Hairpin = m.Dialer.Self(), "udp", true
 		leg.Target = "sip:" + c.To + "@" + leg.Dest

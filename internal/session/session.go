@@ -141,7 +141,7 @@ func (s *Session) place(ctx context.Context) error {
 	}
 	now := s.m.Clock.Now()
 	s.call.QueueTime = now.Sub(s.call.DateCreated)
-	leg, err := s.newLeg()
+	leg, err := s.newLeg(ctx)
 	s.m.ready(s)
 	if err != nil {
 		e := asTwilio(err)
@@ -175,12 +175,28 @@ func (s *Session) place(ctx context.Context) error {
 	return nil
 }
 
-func (s *Session) newLeg() (Leg, error) {
-	spec, err := s.m.legFor(s.call)
+// newLeg makes the leg to the called party: one of several when it has several phones.
+func (s *Session) newLeg(ctx context.Context) (Leg, error) {
+	specs, err := s.m.legsFor(ctx, s.call)
 	if err != nil {
 		return nil, err
 	}
-	return s.m.Dialer.NewLeg(spec)
+	var legs []Leg
+	for _, spec := range specs {
+		leg, e := s.m.Dialer.NewLeg(spec)
+		if e != nil {
+			err = e
+			continue
+		}
+		legs = append(legs, leg)
+	}
+	switch len(legs) {
+	case 0:
+		return nil, err
+	case 1:
+		return legs[0], nil
+	}
+	return s.m.fork(legs), nil
 }
 
 // live runs f, which makes the call and takes it through its life, and returns when the end is stored and
@@ -319,6 +335,9 @@ func (s *Session) onLeg(e call.LegEvent) {
 			s.pickedUp()
 		default:
 			s.begin((*Session).firstDocument)
+		}
+		if f, ok := s.leg.(*fork); ok {
+			s.attach(f.take())
 		}
 	case call.LegDigit:
 		s.trace("key %c", e.Key)
