@@ -64,7 +64,9 @@ type Leg struct {
 	media   MediaStream
 	uas     bool
 	hairpin bool
-	invKey  *inviteKey // registry key of the INVITE received; set by add, nil once it was declined
+	// symmetric: the peer is a phone of ours, which is reached where it speaks from.
+	symmetric bool
+	invKey    *inviteKey // registry key of the INVITE received; set by add, nil once it was declined
 
 	// Everything below belongs to run.
 	state    state
@@ -78,7 +80,7 @@ type Leg struct {
 	mediaUp  bool // the stream was started
 	mediaOff bool // the stream was closed
 	rang     bool
-	early    bool // and can be heard
+	early    bool         // and can be heard
 	holding  call.LegHeld // as the owner knows it
 
 	out      out // the INVITE we sent

@@ -202,6 +202,9 @@ func (l *Leg) aim(via sip.Message) {
 	if ok && srcErr == nil && len(l.d.routes) == 0 && l.e.isLocal(h.addr.Addr()) && !l.e.isLocal(src.Addr()) {
 		h = hop{src, transport} // a private Contact from outside: the peer is behind NAT, answer where it spoke
 	}
+	if srcErr == nil && len(l.d.routes) == 0 && l.symmetric && (transport != "UDP" || h.addr != src && speaksSymmetric(via)) {
+		h, ok = hop{src, transport}, true
+	}
 	if ok && (h.transport == "UDP" || h.transport == "TCP" || h.transport == "TLS") {
 		l.hop, l.hopReady = h, true
 		return
@@ -224,6 +227,12 @@ func (l *Leg) aim(via sip.Message) {
 			}
 		}, 0)
 	})
+}
+
+// speaksSymmetric reports whether the sender of a message receives where it sends from (RFC 3581).
+func speaksSymmetric(m sip.Message) bool {
+	req, ok := m.(*sip.Request)
+	return !ok || req.Via() != nil && req.Via().Params.Has("rport")
 }
 
 // whenHop runs f when the next hop is known, in order.

@@ -68,7 +68,16 @@ func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
 	}
 	target.Headers = nil
 	l.d.target, l.d.remote = target, target
+	if spec.To != "" {
+		var to sip.Uri
+		if err := sip.ParseUri(spec.To, &to); err != nil || !isSIP(&to) {
+			return nil, failure(400, fmt.Errorf("%w: %q is not a sip: URI", ErrTarget, spec.To))
+		}
+		to.Headers = nil
+		l.d.remote = to
+	}
 	l.d.remote.UriParams = nil
+	l.symmetric = spec.Symmetric
 	if l.d.local, err = e.fromURI(spec.From, peer); err != nil {
 		return nil, failure(400, err)
 	}

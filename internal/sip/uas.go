@@ -82,7 +82,7 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 			e.unclaim(key)
 		}
 	}()
-	if l = e.open(req, tx, &key, rec, src, hairpin); l == nil {
+	if l = e.open(req, tx, &key, rec, src, hairpin, domain); l == nil {
 		return
 	}
 	defer func() {
@@ -101,7 +101,7 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 }
 
 // open makes and starts the leg of an INVITE, or refuses the INVITE and returns nil.
-func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec inviteRecord, src netip.AddrPort, hairpin bool) *Leg {
+func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec inviteRecord, src netip.AddrPort, hairpin bool, domain *call.Domain) *Leg {
 	if e.cfg.OnInvite == nil {
 		e.respond(req, tx, 480, "Temporarily Unavailable")
 		return nil
@@ -121,7 +121,7 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 	}
 	l := e.newLeg()
 	l.log = e.log.With("leg", "inbound", "sip_call_id", key.callID)
-	l.uas, l.hairpin, l.state = true, hairpin, incoming
+	l.uas, l.hairpin, l.symmetric, l.state = true, hairpin, domain != nil, incoming
 	l.in = in{req: req, tx: tx, reliable: hasOption(listHeader(req, "Require", ""), "100rel")}
 	l.hear(req)
 	var err error
