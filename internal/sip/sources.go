@@ -63,6 +63,9 @@ func (s *sources) called(a netip.Addr) *call.Trunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range trunks {
+		if trunks[i].Kind == call.Elastic {
+			continue
+		}
 		host := hostOnly(trunks[i].Host)
 		if lit, err := netip.ParseAddr(host); err == nil && lit.Unmap() == a || slices.Contains(s.hosts[host], a) {
 			return &trunks[i]
@@ -80,9 +83,15 @@ func (s *sources) buildLocked(trunks []call.Trunk) {
 	s.rules = make([]sourceRule, 0, 2*len(trunks))
 	for i := range trunks {
 		t := &trunks[i]
+		if t.Kind == call.Elastic {
+			continue // a PBX: its calls are not a carrier's, it may owe a password, and there is nothing yet that asks
+		}
 		for _, p := range t.Sources {
 			if a := p.Addr(); a.Is4In6() {
-				p = netip.PrefixFrom(a.Unmap(), max(p.Bits()-96, 0))
+				if p.Bits() < 96 {
+					continue // all of IPv4 and more: nobody means that
+				}
+				p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 			}
 			s.rules = append(s.rules, sourceRule{p.Masked(), t})
 		}
