@@ -171,25 +171,32 @@ func (c *streamConn) Read(p []byte) (int, error) {
 // next is the next message of the stream. One that can have no end is returned as far as it came, not framed.
 func (c *streamConn) next() (data []byte, m raw, err error) {
 	began := false
+	looked := 0 // so many bytes hold no end of the headers
+	size := 0   // of the message; 0 while that end is missing
 	for {
 		c.keepAlives()
-		if end := bytes.Index(c.buf, []byte("\r\n\r\n")); end >= 0 {
-			m = read(c.buf[:end+4], true)
-			if m.framed && end+4+m.length > maxMessage {
-				m.fault, m.framed = &fault{code: 413, reason: "Request Entity Too Large"}, false
+		if size == 0 {
+			if end := bytes.Index(c.buf[looked:], []byte("\r\n\r\n")); end >= 0 {
+				end += looked + 4
+				m = read(c.buf[:end], true)
+				if size = end + m.length; m.framed && size > maxMessage {
+					m.fault, m.framed = &fault{code: 413, reason: "Request Entity Too Large"}, false
+				}
+				if !m.framed {
+					return c.buf, m, nil
+				}
 			}
-			if !m.framed {
-				return c.buf, m, nil
-			}
-			if size := end + 4 + m.length; len(c.buf) >= size {
-				data = bytes.Clone(c.buf[:size])
-				c.buf = c.buf[size:]
-				return data, m, nil
-			}
-		} else if len(c.buf) >= maxMessage {
+			looked = max(len(c.buf)-3, 0)
+		}
+		switch {
+		case size == 0 && len(c.buf) >= maxMessage:
 			m = read(c.buf, true)
 			m.fault, m.framed = &fault{code: 513, reason: "Message Too Large"}, false
 			return c.buf, m, nil
+		case size > 0 && len(c.buf) >= size:
+			data = bytes.Clone(c.buf[:size])
+			c.buf = c.buf[size:]
+			return data, m, nil
 		}
 		wait := idleWait
 		switch {
