@@ -64,8 +64,9 @@ type Endpoint struct {
 	legs     map[dialogKey]*Leg         // by Call-ID and our own tag
 	ended    map[dialogKey]bool         // legs over for less than 64*T1: their late BYEs are answered
 	incoming map[inviteKey]inviteRecord // initial INVITEs received: CANCEL, merged requests, late retransmissions
-	callIDs  map[string]int             // live and just ended dialogs; a packet that names one may enter
-	orphans  map[dialogKey]orphan       // cancelled INVITEs of an earlier process
+	callIDs  map[string]*callEntry      // live and just ended dialogs; a packet of one may enter
+	peers    map[netip.Addr]int         // addresses that legs speak to; they may connect
+	orphans  map[dialogKey]*orphan      // cancelled INVITEs of an earlier process
 	hairpins map[string]bool            // Call-IDs of live calls to our own numbers
 	live     int                        // legs that count against MaxLegs
 	idle     chan struct{}              // closed when closing and no leg is left
@@ -104,9 +105,10 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		legs:     make(map[dialogKey]*Leg),
 		ended:    make(map[dialogKey]bool),
 		incoming: make(map[inviteKey]inviteRecord),
-		callIDs:  make(map[string]int),
+		callIDs:  make(map[string]*callEntry),
+		peers:    make(map[netip.Addr]int),
 		hairpins: make(map[string]bool),
-		orphans:  make(map[dialogKey]orphan),
+		orphans:  make(map[dialogKey]*orphan),
 		idle:     make(chan struct{}),
 
 		domains: domains{list: cfg.Domains}, challenger: newChallenger(cfg.Clock), guard: newGuard(cfg.Clock),
@@ -333,10 +335,21 @@ func (e *Endpoint) isStranger(src netip.Addr) bool {
 	return !e.trusted(src) && !e.isOwn(src) && !e.guard.friend(src)
 }
 
-func (e *Endpoint) knownCall(callID string) bool {
+// belongs reports whether a message is part of a call of ours, as far as the call may still take any. A request
+// that only borrows a call's Call-ID begins something new.
+func (e *Endpoint) belongs(m *raw) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return callID != "" && e.callIDs[callID] > 0
+	c := e.callIDs[m.callID]
+	if c == nil || m.callID == "" {
+		return false
+	}
+	if m.request && m.toTag == "" && !e.hairpins[m.callID] {
+		if rec, ok := e.incoming[inviteKey{m.callID, m.fromTag}]; !ok || rec.branch != m.branch { // neither a copy nor its CANCEL
+			return false
+		}
+	}
+	return c.allow(e.cfg.Clock.Now())
 }
 
 func (e *Endpoint) isOwn(a netip.Addr) bool {
@@ -348,18 +361,29 @@ func (e *Endpoint) isOwn(a netip.Addr) bool {
 	return false
 }
 
-// peerOfLeg is asked for a new TCP connection only, so a walk over the legs is cheap enough.
 func (e *Endpoint) peerOfLeg(a netip.Addr) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, l := range e.legs {
-		if d := l.dialog.Load(); d != nil {
-			if ap, err := netip.ParseAddrPort(d.Dest); err == nil && ap.Addr() == a {
-				return true
-			}
-		}
+	return e.peers[a] > 0
+}
+
+// moved notes that a leg speaks to another address: from one to the other, either of them invalid for none.
+func (e *Endpoint) moved(from, to netip.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.movedLocked(from, to)
+}
+
+func (e *Endpoint) movedLocked(from, to netip.Addr) {
+	if to.IsValid() {
+		e.peers[to]++
 	}
-	return false
+	if !from.IsValid() {
+		return
+	}
+	if e.peers[from]--; e.peers[from] <= 0 {
+		delete(e.peers, from)
+	}
 }
 
 // add registers a leg; ErrBusy when there are too many.
@@ -375,7 +399,9 @@ func (e *Endpoint) add(l *Leg, in *inviteKey, rec inviteRecord) error {
 	e.live++
 	e.states[l.state].Add(1)
 	e.legs[l.key()] = l
-	e.callIDs[l.d.callID]++
+	e.rememberLocked(l.d.callID)
+	l.peer = l.hop.addr.Addr()
+	e.movedLocked(netip.Addr{}, l.peer)
 	if in != nil {
 		l.invKey = in
 		rec.leg, rec.opening = l, false
@@ -400,6 +426,8 @@ func (e *Endpoint) remove(l *Leg) {
 	if in != nil {
 		over = e.closeRecordLocked(*in)
 	}
+	e.movedLocked(l.peer, netip.Addr{})
+	l.peer = netip.Addr{}
 	e.live--
 	if e.closing && e.live == 0 {
 		close(e.idle)
@@ -464,9 +492,20 @@ func (e *Endpoint) record(key inviteKey) (inviteRecord, bool) {
 	return rec, ok
 }
 
+func (e *Endpoint) rememberLocked(callID string) {
+	c := e.callIDs[callID]
+	if c == nil {
+		c = &callEntry{}
+		e.callIDs[callID] = c
+	}
+	c.legs++
+}
+
 func (e *Endpoint) forgetLocked(callID string) {
-	if e.callIDs[callID]--; e.callIDs[callID] <= 0 {
-		delete(e.callIDs, callID)
+	if c := e.callIDs[callID]; c != nil {
+		if c.legs--; c.legs <= 0 {
+			delete(e.callIDs, callID)
+		}
 	}
 }
 

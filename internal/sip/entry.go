@@ -7,7 +7,7 @@ import (
 )
 
 // entry decides which INVITEs from outside come in, by Config.Admit, and remembers for 64*T1 what it decided:
-// a copy of an INVITE gets the same answer, and the ACK of a refusal goes no further.
+// a copy of an INVITE gets the same answer.
 type entry struct {
 	admit func() bool
 	seed  maphash.Seed
@@ -17,18 +17,19 @@ type entry struct {
 	turned     time.Time            // when young was begun
 }
 
-// inviteName is a hash of what a copy and an ACK share with the INVITE.
+// inviteName is a hash of what a copy shares with the INVITE.
 type inviteName uint64
 
 // maxDecided bounds the decisions that are remembered, twice: a minute of 4,000 INVITEs a second.
 const maxDecided = 1 << 17
 
-func (en *entry) name(callID, branch string) inviteName {
+func (en *entry) name(callID, fromTag, branch string) inviteName {
 	var h maphash.Hash
 	h.SetSeed(en.seed)
-	_, _ = h.WriteString(callID)
-	_ = h.WriteByte(0)
-	_, _ = h.WriteString(branch)
+	for _, s := range [...]string{callID, fromTag, branch} {
+		_, _ = h.WriteString(s)
+		_ = h.WriteByte(0)
+	}
 	return inviteName(h.Sum64())
 }
 
@@ -58,14 +59,6 @@ func (en *entry) taken(n inviteName) time.Time {
 		return time.Unix(0, t)
 	}
 	return time.Time{}
-}
-
-// refused reports whether that INVITE was.
-func (en *entry) refused(n inviteName) bool {
-	en.mu.Lock()
-	defer en.mu.Unlock()
-	t, known := en.lookLocked(n)
-	return known && t == 0
 }
 
 func (en *entry) lookLocked(n inviteName) (taken int64, known bool) {

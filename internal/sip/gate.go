@@ -2,10 +2,12 @@ package sip
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +26,9 @@ type raw struct {
 	host    string // of the Request-URI
 	callID  string
 	branch  string // of the top Via
+	fromTag string
 	to      string
+	toTag   string
 	proofs  []string // answers to challenges
 	head    int      // bytes up to the body; 0 while the end of the headers is missing
 	length  int      // Content-Length, -1 when there is none
@@ -39,7 +43,7 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 		return false, nil, to
 	}
 	addr := src.Addr()
-	known, trusted := e.knownCall(m.callID), e.trusted(addr)
+	known, trusted := e.belongs(m), e.trusted(addr)
 	if !m.request && strings.HasPrefix(m.callID, e.pings) {
 		return false, nil, to // a phone behind a NAT is still there
 	}
@@ -64,10 +68,10 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 		reply, to = e.refusal(data, src, f)
 		return false, reply, to
 	}
-	// What belongs to a call of ours is never held back: it is bounded by the call's mailbox.
-	if !known && m.method == string(sip.ACK) && e.entry.refused(e.entry.name(m.callID, m.branch)) {
-		return false, nil, to // of our own refusal
+	if m.method == string(sip.ACK) && m.toTag != "" && m.toTag == e.refusalTag(m) {
+		return false, nil, to // of a refusal that went out from here; it costs its source nothing
 	}
+	opens := m.method == string(sip.INVITE) && m.toTag == ""
 	if !known {
 		busy := &e.drops.rate
 		if ok := e.limiter.allow(addr); ok {
@@ -78,7 +82,7 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 		}
 		if busy != nil {
 			busy.Add(1)
-			if m.method == string(sip.INVITE) && m.fault == nil {
+			if opens && m.fault == nil {
 				// Kinder than silence, and cheaper: the carrier takes its other route at once, where silence would
 				// bring six copies of the INVITE. Other requests are repeated in their own time.
 				return answer(&fault{503, "Service Unavailable", []sip.Header{retryAfter()}})
@@ -90,7 +94,7 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 		e.drops.malformed.Add(1)
 		return answer(m.fault)
 	}
-	if !known && m.method == string(sip.INVITE) && !e.entry.decide(e.entry.name(m.callID, m.branch), e.cfg.Clock.Now()) {
+	if !known && opens && !e.entry.decide(e.entry.name(m.callID, m.fromTag, m.branch), e.cfg.Clock.Now()) {
 		return answer(&fault{503, "Service Unavailable", []sip.Header{retryAfter()}})
 	}
 	return true, nil, to
@@ -101,8 +105,11 @@ func (e *Endpoint) trusted(a netip.Addr) bool {
 	return e.cfg.Dev && a.IsLoopback() || e.sources.match(a) != nil
 }
 
-// maxProofs bounds the credentials of a message that are looked at.
-const maxProofs = 4
+const (
+	maxHeaders = 512     // lines; sipgo takes milliseconds over some thousands
+	maxURI     = 4 << 10 // bytes of a Request-URI
+	maxProofs  = 4       // credentials of a message that are looked at
+)
 
 // read takes a message apart as far as the gate needs it. stream is TCP, where Content-Length frames.
 func read(data []byte, stream bool) (m raw) {
@@ -115,8 +122,8 @@ func read(data []byte, stream bool) (m raw) {
 	}
 	m.startLine(line)
 	var via bool
-	for {
-		line, rest, ok = cutLine(rest)
+	for lines := 0; ; lines++ {
+		line, rest, ok = cutHeader(rest)
 		if !ok {
 			m.blame("Unfinished Headers")
 			m.framed = false
@@ -125,14 +132,9 @@ func read(data []byte, stream bool) (m raw) {
 		if len(line) == 0 {
 			break
 		}
-		for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') { // folded, RFC 3261 section 7.3.1
-			var more []byte
-			if more, rest, ok = cutLine(rest); !ok {
-				m.blame("Unfinished Headers")
-				m.framed = false
-				return m
-			}
-			line = append(append(line[:len(line):len(line)], ' '), more...)
+		if lines == maxHeaders {
+			m.fault, m.framed = &fault{code: 513, reason: "Message Too Large"}, false
+			return m
 		}
 		name, value, ok := bytes.Cut(line, []byte{':'})
 		name, value = bytes.TrimSpace(name), bytes.TrimSpace(value)
@@ -147,8 +149,10 @@ func read(data []byte, stream bool) (m raw) {
 			}
 		case "content-length":
 			m.contentLength(value)
+		case "from":
+			m.fromTag = cmp.Or(m.fromTag, tagIn(value))
 		case "to":
-			m.to = string(value)
+			m.to, m.toTag = string(value), cmp.Or(m.toTag, tagIn(value))
 		case "authorization", "proxy-authorization":
 			if len(m.proofs) < maxProofs {
 				m.proofs = append(m.proofs, string(value))
@@ -202,7 +206,7 @@ func (m *raw) startLine(line []byte) {
 		}
 		return
 	}
-	f := bytes.Split(line, []byte{' '})
+	f := bytes.SplitN(line, []byte{' '}, 4)
 	m.method = string(f[0])
 	var uri sip.Uri
 	switch {
@@ -212,6 +216,8 @@ func (m *raw) startLine(line []byte) {
 		m.blame("Bad Start Line")
 	case string(f[2]) != "SIP/2.0" && string(f[2]) != "sip/2.0":
 		m.fault = &fault{code: 505, reason: "Version Not Supported"}
+	case len(f[1]) > maxURI:
+		m.fault = &fault{code: 414, reason: "Request-URI Too Long"}
 	case otherScheme(f[1]):
 		m.fault = &fault{code: 416, reason: "Unsupported URI Scheme"} // sipgo's parser knows no scheme with a dot
 	case len(f[1]) < 3 || bytes.ContainsAny(f[1], `<>"`) || sip.ParseUri(string(f[1]), &uri) != nil || uri.Wildcard:
@@ -254,6 +260,37 @@ func cutLine(data []byte) (line, rest []byte, ok bool) {
 		return data, nil, false
 	}
 	return data[:i], data[i+2:], true
+}
+
+// cutHeader is cutLine of a header, whose line may be folded (RFC 3261 section 7.3.1).
+func cutHeader(data []byte) (line, rest []byte, ok bool) {
+	line, rest, ok = cutLine(data)
+	if len(line) == 0 {
+		return line, rest, ok
+	}
+	line = slices.Clip(line) // the first fold copies it
+	for ok && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+		var more []byte
+		more, rest, ok = cutLine(rest)
+		line = append(append(line, ' '), more...)
+	}
+	return line, rest, ok
+}
+
+// tagIn is the tag parameter in the value of a From or To, "" when it has none.
+func tagIn(value []byte) string {
+	if i := bytes.LastIndexByte(value, '>'); i >= 0 {
+		value = value[i+1:]
+	}
+	_, params, _ := bytes.Cut(value, []byte{';'})
+	for len(params) > 0 {
+		var p []byte
+		p, params, _ = bytes.Cut(params, []byte{';'})
+		if k, v, ok := bytes.Cut(p, []byte{'='}); ok && bytes.EqualFold(bytes.TrimSpace(k), []byte("tag")) {
+			return string(bytes.TrimSpace(v))
+		}
+	}
+	return ""
 }
 
 // headerOf is the canonical name, in small letters, of the headers the gate reads, "" of others.
@@ -316,15 +353,10 @@ func (e *Endpoint) refusal(data []byte, src netip.AddrPort, f *fault) (msg []byt
 	via, named := false, false
 	_, rest, _ := cutLine(data)
 	for {
-		line, after, _ := cutLine(rest)
-		for len(after) > 0 && (after[0] == ' ' || after[0] == '\t') {
-			more, next, _ := cutLine(after)
-			line, after = append(append(line[:len(line):len(line)], ' '), more...), next
-		}
-		if len(line) == 0 {
+		var line []byte
+		if line, rest, _ = cutHeader(rest); len(line) == 0 {
 			break
 		}
-		rest = after
 		name, value, _ := bytes.Cut(line, []byte{':'})
 		kind := headerOf(bytes.TrimSpace(name))
 		value = bytes.Map(func(r rune) rune { // nothing that could end a line
@@ -340,8 +372,9 @@ func (e *Endpoint) refusal(data []byte, src netip.AddrPort, f *fault) (msg []byt
 			}
 			via = true
 		case "to":
-			if !bytes.Contains(bytes.ToLower(value), []byte("tag")) {
-				value = fmt.Appendf(value[:len(value):len(value)], ";tag=%x", maphash.Bytes(e.seed, data)) // the same for a copy
+			if tagIn(value) == "" {
+				m := read(data, false)
+				value = fmt.Appendf(slices.Clip(value), ";tag=%s", e.refusalTag(&m))
 			}
 			named = true
 		case "from", "call-id", "cseq":
@@ -359,6 +392,16 @@ func (e *Endpoint) refusal(data []byte, src netip.AddrPort, f *fault) (msg []byt
 	}
 	fmt.Fprintf(&b, "Server: %s\r\nContent-Length: 0\r\n\r\n", e.cfg.UserAgent)
 	return b.Bytes(), to
+}
+
+// refusalTag is the To tag of a refusal: the same for a copy of the request, and told again from the ACK.
+func (e *Endpoint) refusalTag(m *raw) string {
+	var h maphash.Hash
+	h.SetSeed(e.seed)
+	_, _ = h.WriteString(m.callID)
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(m.branch)
+	return strconv.FormatUint(h.Sum64(), 16)
 }
 
 var wireNames = map[string]string{"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}

@@ -136,6 +136,9 @@ func (l *Leg) onReinvite(req *sip.Request, tx *sip.ServerTx) {
 	case l.state != accepted && l.state != confirmed:
 		l.e.respond(req, tx, 481, "Call/Transaction Does Not Exist")
 		return
+	case len(l.acks) >= maxUnacked: // each 2xx is sent eleven times
+		l.e.respond(req, tx, 500, "Server Internal Error", retryAfter())
+		return
 	}
 	if h := tooSmall(req); h != nil {
 		l.e.respond(req, tx, 422, "Session Interval Too Small", h)
@@ -165,6 +168,9 @@ func (l *Leg) onReinvite(req *sip.Request, tx *sip.ServerTx) {
 	l.tellHold()
 	l.await(req.CSeq().SeqNo, res, through(tx), !has)
 }
+
+// maxUnacked bounds the answered INVITEs of a dialog whose ACK has not come.
+const maxUnacked = 4
 
 // inDialogReply is a 200 with what a dialog's 2xx carries.
 func (l *Leg) inDialogReply(req *sip.Request) *sip.Response {

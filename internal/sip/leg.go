@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -73,6 +74,7 @@ type Leg struct {
 	d        dialog
 	hop      hop // next hop of the dialog; valid when hopReady
 	hopReady bool
+	peer     netip.Addr // of the hop, as the endpoint knows it; invalid before add and after remove
 	hopQueue []func()   // waits for the hop
 	cause    call.Cause // set when the end was decided
 	hangup   bool       // hang up as soon as the protocol allows
@@ -423,6 +425,10 @@ func (l *Leg) publish() {
 		s.CSeq = l.out.req.CSeq().SeqNo // a CANCEL needs the INVITE's; PRACKs have raised the dialog's
 	}
 	l.dialog.Store(s)
+	if a := l.hop.addr.Addr(); l.peer.IsValid() && a != l.peer {
+		l.e.moved(l.peer, a)
+		l.peer = a
+	}
 }
 
 // failureCause maps the error of a client transaction (RFC 3261 section 8.1.3.1).

@@ -52,18 +52,51 @@ func (l *limiter) allow(src netip.Addr) bool {
 	return ok
 }
 
-// evictLocked makes room: the buckets that are full again go, for they say nothing, else any one.
+// evictLocked makes room: of some buckets those that are full again go, for they say nothing, else any one. It
+// looks at no more of them, because a flood of forged sources has it called for each message.
 func (l *limiter) evictLocked(now time.Time) {
 	var some netip.Addr
-	for key, b := range l.buckets {
+	looked := 0
+	for key, b := range l.buckets { // begins anywhere
 		if b.tokens+l.rate*now.Sub(b.at).Seconds() >= l.burst {
 			delete(l.buckets, key)
 		}
 		some = key
+		if looked++; looked == 16 {
+			break
+		}
 	}
 	if len(l.buckets) >= maxBuckets {
 		delete(l.buckets, some)
 	}
+}
+
+// callEntry is a Call-ID of ours: how many legs have it, live and just ended, and what its messages may still
+// take. Whoever knows it may speak, but not without end.
+type callEntry struct {
+	legs   int
+	tokens float64
+	at     time.Time
+}
+
+const (
+	callRate  = 100 // messages a second of one call
+	callBurst = 200 // and at once
+)
+
+// allow takes a token.
+func (c *callEntry) allow(now time.Time) bool {
+	if c.at.IsZero() {
+		c.tokens = callBurst
+	} else {
+		c.tokens = min(callBurst, c.tokens+callRate*now.Sub(c.at).Seconds())
+	}
+	c.at = now
+	if c.tokens < 1 {
+		return false
+	}
+	c.tokens--
+	return true
 }
 
 // sourceKey is whom an address stands for: in IPv6 one host has a /64.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -31,9 +32,9 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 		e.mu.Unlock()
 		return ErrClosed
 	}
-	e.callIDs[d.callID]++ // its answers may enter
+	e.rememberLocked(d.callID) // its answers may enter
 	if !answered {
-		e.orphans[key] = orphan{d, h}
+		e.orphans[key] = &orphan{d: d, hop: h}
 	}
 	e.work.Add(1)
 	e.mu.Unlock()
@@ -106,21 +107,26 @@ func (e *Endpoint) finalOf(ctx context.Context, req *sip.Request) (res *sip.Resp
 
 // orphan is an INVITE of an earlier process that was cancelled; its final response is acknowledged.
 type orphan struct {
-	d   dialog
-	hop hop
+	d     dialog
+	hop   hop
+	forks atomic.Int32 // answers of it that were hung up
 }
 
 // bury acknowledges the final response to an orphan's INVITE, and hangs up when it is an answer.
-func (o orphan) bury(e *Endpoint, res *sip.Response) {
-	o.d.remoteTag = tagOf(res.To().Params)
+func (o *orphan) bury(e *Endpoint, res *sip.Response) {
+	d := o.d
+	d.remoteTag = tagOf(res.To().Params)
 	if res.StatusCode >= 300 { // RFC 3261 section 17.1.1.3
 		branch, _ := res.Via().Params.Get("branch")
-		ack := e.request(&o.d, sip.ACK, res.CSeq().SeqNo, branch, o.hop)
+		ack := e.request(&d, sip.ACK, res.CSeq().SeqNo, branch, o.hop)
 		ack.SetBody(nil)
 		e.write(ack)
 		return
 	}
-	e.refuseFork(o.hop.transport, o.d, res)
+	if o.forks.Add(1) > maxForks {
+		return // each costs a transaction of up to 32 s
+	}
+	e.refuseFork(o.hop.transport, d, res)
 }
 
 // restore is the inverse of snapshot.

@@ -96,7 +96,7 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 		info.Domain, info.AuthUser = domain, user
 		info.To, info.From = recordOf(&req.Recipient), recordOf(&req.From().Address)
 	}
-	info.Taken = e.entry.taken(e.entry.name(key.callID, branch))
+	info.Taken = e.entry.taken(e.entry.name(key.callID, key.fromTag, branch))
 	e.cfg.OnInvite(l, info)
 }
 

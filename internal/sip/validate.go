@@ -39,7 +39,7 @@ func validate(req *sip.Request) *fault {
 		return bad(400, "Bad From")
 	case to == nil || to.Address.Scheme == "":
 		return bad(400, "Bad To")
-	case id == nil || strings.ContainsAny(string(*id), " \t") || hasControl(string(*id)):
+	case id == nil || *id == "" || strings.ContainsAny(string(*id), " \t") || hasControl(string(*id)):
 		return bad(400, "Bad Call-ID")
 	case cseq == nil:
 		return bad(400, "Bad CSeq")
