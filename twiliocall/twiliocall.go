@@ -47,3 +47,28 @@ type Event struct {
 	Sequence    int    `json:"sequence"` // from 0 per call without gaps
 	Data        any    `json:"data"`
 }
+
+// Recording is one recording of a call. Every property is always present, null when it has no value.
+type Recording struct {
+	ID          string            `json:"id"` // the recording SID, RE…
+	CallID      string            `json:"callId"`
+	AccountSID  string            `json:"accountSid"`
+	Status      string            `json:"status"`   // in-progress, paused, stopped, processing, completed, absent or failed
+	Channels    string            `json:"channels"` // mono or dual
+	Track       string            `json:"track"`    // inbound, outbound or both
+	Source      string            `json:"source"`
+	StartTime   *int64            `json:"startTime"` // Unix seconds
+	Duration    *int              `json:"duration"`  // seconds; null before the end
+	Price       *float64          `json:"price"`     // positive, in PriceUnit
+	PriceUnit   string            `json:"priceUnit"`
+	URL         string            `json:"url"`
+	MediaURLs   map[string]string `json:"mediaUrls"` // wav, mp3
+	DateCreated int64             `json:"dateCreated"`
+	DateUpdated int64             `json:"dateUpdated"`
+}
+
+// RecordingEvent is the data of the events Recording.started and Recording.completed.
+type RecordingEvent struct {
+	Call      Call      `json:"call"`
+	Recording Recording `json:"recording"`
+}

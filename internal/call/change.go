@@ -13,6 +13,8 @@ type Change struct {
 	Events        []Event
 	Callbacks     []Callback
 	Notifications []Notification
+	// Recordings are stored as they are now. One that was deleted meanwhile stays so.
+	Recordings []*Recording
 }
 
 // Event is one of the twelve events of TwilioCall (twiliocall section 4): created, queued, ringing, …

@@ -15,6 +15,8 @@ const (
 	TrunkPrefix        = "TK"
 	NotificationPrefix = "NO"
 	RequestPrefix      = "RQ"
+	RecordingPrefix    = "RE"
+	ConferencePrefix   = "CF"
 
 	DomainPrefix         = "SD" // SIP domain
 	CredentialListPrefix = "CL"
