@@ -14,11 +14,7 @@ import (
 	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/twiml"
-	"github.com/offhook/offhook/internal/webhook"
 )
-
-// farewellTimeout bounds the request to the action of a Dial that was cut short. Nobody needs its answer.
-const farewellTimeout = 15 * time.Second
 
 // dialing is one run of <Dial>. The verbs of the caller's session own it; the called ones report to it.
 type dialing struct {
@@ -27,6 +23,8 @@ type dialing struct {
 	verb    *twiml.Dial
 	group   string // GP…, of calls that ring together
 	reports chan report
+	links   chan *link    // a transfer connects the caller with somebody else
+	gone    chan struct{} // closed when the Dial is over
 
 	waiting []attempt         // not called yet, in order
 	ringing map[*Session]bool // called and neither over nor the winner
@@ -34,6 +32,9 @@ type dialing struct {
 	done    bool              // the winner has ended, or goes its own way
 	left    bool              // the latter
 	closed  bool              // nobody else is called
+
+	link   *link           // with whom a transfer connected the caller, instead of the winner; nil for nobody
+	awaits <-chan struct{} // the winner left while his transfer was not decided: how it ends is
 
 	limit     clock.Timer // of the conversation; nil before
 	bridgedAt time.Time   // when caller and winner began to hear each other; zero before
@@ -53,7 +54,7 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 	if err := unready(v); err != nil {
 		return nextVerb, err
 	}
-	d := &dialing{s: s, doc: doc, verb: v, ringing: map[*Session]bool{}}
+	d := &dialing{s: s, doc: doc, verb: v, ringing: map[*Session]bool{}, links: make(chan *link), gone: make(chan struct{})}
 	calls := 0
 	for _, n := range v.Nouns {
 		d.waiting = append(d.waiting, attempt{noun: n})
@@ -66,6 +67,11 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 	if len(v.Nouns) > 1 && !v.Sequential {
 		d.group = twilio.NewSIDAt("GP", s.m.Clock.Now())
 	}
+	s.dialing.Store(d)
+	defer func() {
+		s.dialing.Store(nil)
+		close(d.gone)
+	}()
 	return d.run(ctx)
 }
 
@@ -107,6 +113,13 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 			if d.limit != nil {
 				limit = d.limit.C()
 			}
+		case l := <-d.links:
+			d.joined(l)
+		case <-d.linkOver():
+			d.done = true
+			d.s.disconnect()
+		case <-d.awaits:
+			d.done = true
 		case key := <-keys:
 			if key == '*' && d.verb.HangupOnStar {
 				d.s.trace("dial: * pressed")
@@ -119,6 +132,13 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 			d.abandon(ctx)
 			return nextVerb, context.Cause(ctx)
 		}
+	}
+	if d.s.leaving.Load() { // nothing follows for a caller who has transferred his call but its end
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		d.abandon(ctx)
+		return nextVerb, context.Cause(ctx)
 	}
 	d.quiet()
 	return d.next()
@@ -325,31 +345,58 @@ func (d *dialing) connect(ctx context.Context, r report) error {
 	d.quiet()
 	s.trace("connected to %s", r.call.To)
 	d.bridgedAt = s.m.Clock.Now()
-	s.partner.Store(r.from)
-	r.from.partner.Store(s)
-	s.leg.Hear(r.leg)
-	r.leg.Hear(s.leg)
+	connect(s, r.from)
 	d.limit = s.m.Clock.NewTimer(d.verb.TimeLimit)
 	return nil
 }
 
 // disconnect ends the connection at the caller's side.
 func (d *dialing) disconnect() {
-	if d.bridgedAt.IsZero() {
-		return
+	if !d.bridgedAt.IsZero() {
+		d.s.disconnect()
 	}
-	d.s.partner.Store(nil)
-	d.winner.partner.Store(nil)
-	d.s.leg.Hear(nil)
-	d.s.leg.Flush()
+}
+
+// joined goes on with the party that a transfer brought, instead of the winner, whose call ends. The action will
+// speak of his all the same: it is the one that this Dial made.
+func (d *dialing) joined(l *link) {
+	if d.link == nil && !d.left && d.awaits == nil {
+		d.last = d.sofar()
+	}
+	d.link, d.awaits = l, nil
+}
+
+// linkOver is closed when the party that a transfer brought has gone.
+func (d *dialing) linkOver() <-chan struct{} {
+	if d.link == nil {
+		return nil
+	}
+	return d.link.over
+}
+
+// sofar is the winner's call as if it ended now.
+func (d *dialing) sofar() *call.Call {
+	c := d.winner.snapshot.Load().Clone()
+	if c.EndedAt.IsZero() {
+		c.EndedAt = d.s.m.Clock.Now()
+	}
+	return c
 }
 
 // onOver takes note of a party that is gone, and calls who is to be called then.
 func (d *dialing) onOver(ctx context.Context, r report) {
 	delete(d.ringing, r.from)
 	if r.from == d.winner {
-		d.done, d.left, d.last = true, r.kind == childLeft, r.call
+		if d.link != nil {
+			return
+		}
+		d.left, d.last = r.kind == childLeft, r.call
 		d.disconnect()
+		if t := r.from.transfer.Load(); r.kind == childEnded && t.orphan(nil) {
+			d.awaits = t.over
+		} else {
+			d.done = true
+		}
 		return
 	}
 	if d.winner != nil {
@@ -389,7 +436,10 @@ func (d *dialing) dropRinging(reason string) {
 func (d *dialing) dropAll(reason string) {
 	d.closed, d.waiting = true, nil
 	d.dropRinging(reason)
-	if d.winner != nil {
+	switch {
+	case d.link != nil:
+		d.link.end()
+	case d.winner != nil:
 		d.winner.dropFor(reason)
 	}
 }
@@ -462,7 +512,11 @@ func (d *dialing) params(status call.Status) url.Values {
 // answer thrown away (calls-api section 7); nobody waits for it but the document that follows.
 func (d *dialing) abandon(ctx context.Context) {
 	s := d.s
-	d.dropAll("the caller hung up")
+	if s.transfer.Load().orphan(d.link) { // whoever he talked to may be connected with somebody else
+		d.dropRinging("the caller hung up")
+	} else {
+		d.dropAll("the caller hung up")
+	}
 	d.quiet()
 	d.disconnect()
 	status := call.Canceled
@@ -474,32 +528,12 @@ func (d *dialing) abandon(ctx context.Context) {
 	}
 	if d.winner != nil {
 		status = call.Completed
-		c := d.winner.snapshot.Load().Clone()
-		c.EndedAt = s.m.Clock.Now()
-		d.last = c
+		if !d.left && d.link == nil {
+			d.last = d.sofar()
+		}
 	}
 	if d.verb.Action == "" {
 		return
 	}
-	next, err := s.jump(d.doc, d.verb.Method, d.verb.Action, d.params(status))
-	if err != nil {
-		s.notify(asTwilio(err), nil)
-		return
-	}
-	params := voiceParams(s.snapshot.Load())
-	for name, values := range next.params {
-		params[name] = values
-	}
-	if !errors.Is(context.Cause(ctx), errRedirected) {
-		params.Set("CallStatus", string(call.Completed))
-	}
-	said := make(chan struct{})
-	s.farewell = said
-	s.m.sessions.Go(func() {
-		defer close(said)
-		ctx, cancel := context.WithTimeout(s.m.ctx, farewellTimeout)
-		defer cancel()
-		_, err := s.hooks.Fetch(ctx, webhook.Request{Method: next.method, URL: next.url, Params: params})
-		s.trace("%s %s for the Dial that was cut short: %v", next.method, webhook.Redact(next.url), err)
-	})
+	s.bidFarewell(ctx, d.doc, d.verb.Method, d.verb.Action, d.params(status))
 }

@@ -34,6 +34,10 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 			}
 		}()
 	}
+	if in.Replaces != nil {
+		m.replace(leg, in, refuse)
+		return
+	}
 	c, err := m.inboundCall(ctx, in)
 	switch {
 	case errors.Is(err, call.ErrNotFound):

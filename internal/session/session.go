@@ -63,15 +63,22 @@ type Session struct {
 	lastHeard  time.Time // when audio last came to its end; the verbs' own
 
 	partner     atomic.Pointer[Session] // with whom the party is connected
-	screening   atomic.Bool             // the documents are those that a called party hears before it is connected
-	unconnected *rejection              // how a caller is refused whose <Dial> reached nobody; the verbs' own
-	farewell    chan struct{}           // closed when the action of a <Dial> that was cut short was requested; the verbs' own
+	dialing     atomic.Pointer[dialing] // the <Dial> that runs
+	transfer    atomic.Pointer[transfer]
+	holds       atomic.Bool   // the party keeps its partner on hold, without music of its own
+	leaving     atomic.Bool   // the party has transferred its call
+	parting     clock.Timer   // and until when it may hang up by itself; nil before
+	tie         *link         // with whose end the call ends; nil for none. The loop's own
+	screening   atomic.Bool   // the documents are those that a called party hears before it is connected
+	unconnected *rejection    // how a caller is refused whose <Dial> reached nobody; the verbs' own
+	farewell    chan struct{} // closed when the action of a verb that was cut short was requested; the verbs' own
 
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer
 
-	snapshot atomic.Pointer[call.Call] // the call after its last change, for the verbs to read
-	keys     atomic.Pointer[chan byte] // where pressed keys go while somebody listens
+	snapshot atomic.Pointer[call.Call]          // the call after its last change, for the verbs to read
+	keys     atomic.Pointer[chan byte]          // where pressed keys go while somebody listens
+	news     atomic.Pointer[chan call.LegEvent] // where what the phone tells of a <Refer> goes
 }
 
 // command is a function to be run by the session's loop.
@@ -231,6 +238,14 @@ func (s *Session) run(ctx context.Context) {
 			f = func() { s.onDocumentEnd(result) }
 		case reason := <-s.dropped():
 			f = func() { s.onDropped(reason) }
+		case <-s.tied():
+			f = func() {
+				s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "the other party hung up", Local: true})
+			}
+		case <-s.parted():
+			f = func() {
+				s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "transferred", Local: true})
+			}
 		case <-s.ringing.C():
 			f = func() {
 				s.trace("nobody answered in time")
@@ -321,6 +336,9 @@ func (s *Session) onLeg(e call.LegEvent) {
 		}
 	case call.LegAnswered:
 		s.ringing.Stop()
+		if f, ok := s.leg.(*fork); ok {
+			s.attach(f.take())
+		}
 		s.call.AnsweredAt = s.m.Clock.Now()
 		s.call.Dialog = s.leg.Dialog()
 		s.trace("200 answered")
@@ -336,9 +354,6 @@ func (s *Session) onLeg(e call.LegEvent) {
 		default:
 			s.begin((*Session).firstDocument)
 		}
-		if f, ok := s.leg.(*fork); ok {
-			s.attach(f.take())
-		}
 	case call.LegDigit:
 		s.trace("key %c", e.Key)
 		if keys := s.keys.Load(); keys != nil {
@@ -349,6 +364,10 @@ func (s *Session) onLeg(e call.LegEvent) {
 		}
 	case call.LegHeld:
 		s.onHeld(e)
+	case call.LegReferred:
+		s.onReferred(e)
+	case call.LegReferAnswered, call.LegReferNotified:
+		s.hear(e)
 	case call.LegEnded:
 		s.onLegEnded(e)
 	}
@@ -357,6 +376,7 @@ func (s *Session) onLeg(e call.LegEvent) {
 // onHeld lets the other party of a conversation hear music while it waits, unless whoever holds it sends some.
 func (s *Session) onHeld(e call.LegHeld) {
 	s.trace("on hold: %v", e.On)
+	s.holds.Store(e.On && !e.Sends)
 	p := s.partner.Load()
 	switch {
 	case p == nil:
@@ -492,7 +512,7 @@ func (s *Session) update(p call.UpdateParams) error {
 	}
 	if p.Redirects() {
 		s.trace("redirected by the API")
-		s.leaveDial()
+		s.leave()
 		s.begin((*Session).firstDocument)
 	}
 	return nil
@@ -529,6 +549,12 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 	s.over = true
 	defer close(s.done)
 	s.verbs.stop(errOver)
+	if s.tie != nil && !s.transfer.Load().orphan(s.tie) {
+		s.tie.end()
+	}
+	if s.parting != nil {
+		s.parting.Stop()
+	}
 	s.ringing.Stop()
 	s.limit.Stop()
 	from := s.call.Status

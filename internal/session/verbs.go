@@ -62,6 +62,7 @@ type step struct {
 	method string
 	url    string // absolute
 	params url.Values
+	sure   bool // it is requested even when the call ends at that moment
 }
 
 var nextVerb = step{}
@@ -208,7 +209,7 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 			*silent = 0                      // silence, but it takes its time
 			return nextVerb, s.pause(ctx, v) // keeps an inbound call ringing for its length
 		}
-	case *twiml.Refer, *twiml.Unsupported:
+	case *twiml.Unsupported:
 		return nextVerb, unsupported(v)
 	case *twiml.Dial:
 		if v.AnswerOnBridge && first {
@@ -232,6 +233,8 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 		return s.gather(ctx, doc, v)
 	case *twiml.Dial:
 		return s.dialVerb(ctx, doc, v)
+	case *twiml.Refer:
+		return s.referVerb(ctx, doc, v)
 	}
 	return nextVerb, fmt.Errorf("session: no way to run <%s>", v.Name())
 }
@@ -301,12 +304,8 @@ func isFallback(err error) bool {
 func (s *Session) firstDocument(ctx context.Context) (*document, error) {
 	c := s.snapshot.Load()
 	o := c.Options
-	if s.farewell != nil { // the Dial that this document replaces is told first
-		select {
-		case <-s.farewell:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+	if err := s.bidden(ctx); err != nil {
+		return nil, err
 	}
 	var digits <-chan struct{}
 	if o.SendDigits != "" && c.Status == call.InProgress && !s.sentDigits {
@@ -334,6 +333,19 @@ func (s *Session) firstDocument(ctx context.Context) (*document, error) {
 		}
 	}
 	return doc, err
+}
+
+// bidden waits until the action of a verb that this document replaces was requested.
+func (s *Session) bidden(ctx context.Context) error {
+	if s.farewell == nil {
+		return nil
+	}
+	select {
+	case <-s.farewell:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // fetchError is a failed request for TwiML, with what was seen.
@@ -371,7 +383,11 @@ func (s *Session) fetch(ctx context.Context, next step) (*document, error) {
 	fail := func(err error, response *webhook.Response) error {
 		return &fetchError{err, method, next.url, params, response}
 	}
-	response, err := s.hooks.Fetch(ctx, webhook.Request{Method: method, URL: next.url, Params: params})
+	fetch := s.hooks.Fetch
+	if next.sure {
+		fetch = s.fetchSurely
+	}
+	response, err := fetch(ctx, webhook.Request{Method: method, URL: next.url, Params: params})
 	if err != nil {
 		if ctx.Err() == nil {
 			s.trace("%s %s failed: %s", method, webhook.Redact(next.url), asTwilio(err).Message)

@@ -79,6 +79,7 @@ type actor struct {
 	played  chan *audio.Clip
 	hungUp  chan struct{} // closed by Hangup and Reject
 	linger  bool          // the other side does not answer our BYE: the test ends the leg
+	callID  string
 
 	mu       sync.Mutex
 	answered bool
@@ -96,11 +97,13 @@ type actor struct {
 func newActor() *actor {
 	return &actor{
 		events: make(chan call.LegEvent, 64), invited: make(chan struct{}),
-		played: make(chan *audio.Clip, 64), hungUp: make(chan struct{}),
+		played: make(chan *audio.Clip, 64), hungUp: make(chan struct{}), callID: twilio.NewSID("CI"),
 	}
 }
 
-func (l *actor) Dialog() *call.Dialog         { return &call.Dialog{CallID: "1"} }
+func (l *actor) Dialog() *call.Dialog {
+	return &call.Dialog{CallID: l.callID, LocalTag: "ours", RemoteTag: "theirs"}
+}
 func (l *actor) Events() <-chan call.LegEvent { return l.events }
 func (l *actor) Invite()                      { close(l.invited) }
 func (l *actor) Acknowledge()                 {}
