@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
-	"io"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/offhook/offhook/internal/call"
@@ -73,6 +75,70 @@ func TestAPostgreSQLThatIsAwayIsUnavailableUntilItIsBack(t *testing.T) {
 	must(t, err)
 }
 
+// A connection that is lost in the commit leaves open whether it happened; here it did. Nobody was told, so that
+// a call, or that it was taken, must be gone, and the next state of a live call holds what was missed.
+func TestACommitWhoseAnswerIsLost(t *testing.T) {
+	u, err := url.Parse(postgresSchema(t))
+	must(t, err)
+	relay := newRelay(t, u.Host)
+	u.Host = relay.addr
+	s := open(t, u.String())
+	lost := func(name string, write func() error) {
+		t.Helper()
+		relay.loses.Store(true)
+		if err := write(); !errors.Is(err, call.ErrUnavailable) || relay.loses.Load() {
+			t.Fatalf("%s: %v, want unavailable", name, err)
+		}
+	}
+	events := func(c *call.Call) (names []string) {
+		t.Helper()
+		list, err := s.Events(t.Context(), c.SID, -1)
+		must(t, err)
+		for _, e := range list {
+			names = append(names, e.Name)
+		}
+		return names
+	}
+
+	c := newCall(morning)
+	lost("create", func() error { return s.CreateCall(t.Context(), c, changeOf(c, 0, "queued", "http://app/")) })
+	must(t, s.Ping(t.Context()))
+	if _, err := s.Call(t.Context(), account, c.SID); !errors.Is(err, call.ErrNotFound) || len(events(c)) > 0 {
+		t.Errorf("the call that was refused: %v, %v; want not found", err, events(c))
+	}
+
+	c = newCall(morning)
+	must(t, s.CreateCall(t.Context(), c, changeOf(c, 0, "queued", "http://app/")))
+	mine := c.Clone()
+	mine.Dialog = &call.Dialog{CallID: "x"}
+	claim := func() error {
+		return s.SaveCall(t.Context(), mine, call.Queued, changeOf(mine, 1, "ringing", "http://app/"))
+	}
+	lost("claim", claim)
+	must(t, s.Ping(t.Context()))
+	list, err := s.Queued(t.Context(), "sim", 10)
+	must(t, err)
+	if len(list) != 1 || list[0].Dialog != nil || !slices.Equal(events(c), []string{"queued"}) {
+		t.Errorf("the queue holds %v with %v; want the call as it was", list, events(c))
+	}
+	must(t, claim())
+
+	now := changeOf(mine, 2, "completed", "http://app/")
+	mine.Status, mine.EndedAt = call.Completed, morning
+	end := func() error { return s.SaveCall(t.Context(), mine, call.Queued, now) }
+	lost("end", end)
+	must(t, s.Ping(t.Context()))
+	must(t, end())
+	if got := events(c); !slices.Equal(got, []string{"queued", "ringing", "completed"}) {
+		t.Errorf("events %v", got)
+	}
+	due, err := s.Due(t.Context(), morning.AddDate(1, 0, 0), 10)
+	must(t, err)
+	if len(due) != 3 {
+		t.Errorf("%d callbacks, want 3", len(due))
+	}
+}
+
 func TestTwoNodesShareAPostgreSQL(t *testing.T) {
 	address := postgresSchema(t)
 	// Both start on the empty database at once: one migrates, the other waits.
@@ -112,6 +178,7 @@ type relay struct {
 	listener net.Listener
 	conns    []net.Conn
 	running  sync.WaitGroup
+	loses    atomic.Bool // the next word of a commit
 }
 
 func newRelay(t *testing.T, to string) *relay {
@@ -143,12 +210,27 @@ func (r *relay) restore(t *testing.T) {
 			r.mu.Unlock()
 			for _, pair := range [][2]net.Conn{{c, up}, {up, c}} {
 				r.running.Go(func() {
-					_, _ = io.Copy(pair[0], pair[1])
+					r.copy(pair[0], pair[1], pair[0] == c)
 					_ = pair[0].Close()
 				})
 			}
 		}
 	})
+}
+
+// copy hands on what src says to dst. The server's word that it has committed is lost when it shall be, and the
+// connection with it.
+func (r *relay) copy(dst, src net.Conn, server bool) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := src.Read(b)
+		if err != nil || server && bytes.Contains(b[:n], []byte("COMMIT\x00")) && r.loses.CompareAndSwap(true, false) {
+			return
+		}
+		if _, err := dst.Write(b[:n]); err != nil {
+			return
+		}
+	}
 }
 
 // cut closes all connections and refuses new ones.

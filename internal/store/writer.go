@@ -253,7 +253,7 @@ func (w *writer) outcome(j *job) error {
 // late refuses those who wait behind a batch that takes too long.
 func (w *writer) late() {
 	age := w.age()
-	if age == 0 {
+	if age < slow { // that batch is done
 		return
 	}
 	why := fmt.Errorf("store: %w: a transaction has been running for %v", call.ErrUnavailable, age.Round(time.Millisecond))
