@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -167,12 +168,14 @@ func (d *Dispatcher) dead(ctx context.Context, it *item, why string) {
 // mark writes to the outbox until it succeeds: what was delivered must not be sent again because the
 // store was away for a moment.
 func (d *Dispatcher) mark(ctx context.Context, it *item, write func(context.Context) error) {
+	level := slog.LevelError
 	for {
 		err := write(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		d.cfg.Log.Error("cannot mark a callback in the outbox; trying again in a second", "call_sid", it.CallSID, "id", it.ID, "err", err)
+		d.cfg.Log.Log(ctx, level, "cannot mark a callback in the outbox; trying again every second", "call_sid", it.CallSID, "id", it.ID, "err", err)
+		level = slog.LevelDebug // an outage has many callbacks: one line each
 		if clock.Sleep(ctx, d.cfg.Clock, time.Second) != nil {
 			return
 		}
