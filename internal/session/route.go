@@ -155,7 +155,7 @@ func (m *Manager) phones(ctx context.Context, d *call.Domain, user string, leg c
 		return nil, &call.LegError{Cause: call.Cause{SIPCode: 503, Reason: "registrations cannot be read", Local: true}, Err: err}
 	}
 	leg.To = "sip:" + url.PathEscape(user) + "@" + d.Name
-	leg.Symmetric = true
+	leg.Symmetric, leg.Secure = true, d.Secure
 	from, _ := strings.CutPrefix(leg.From, "client:")
 	if from != "" && !call.IsSIP(from) {
 		leg.From = "sip:" + url.PathEscape(from) + "@" + d.Name

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ type challenger struct {
 	clock clock.Clock
 	key   [32]byte
 	decoy string // the password of names that have none, so that both cost the same
+	// algorithms are what is asked for, the better first (RFC 8760 section 2.3). Nothing else is taken.
+	algorithms []string
 }
 
 const (
@@ -36,8 +39,8 @@ const (
 	nonceBytes = 8 + 16 // when, and the sum
 )
 
-func newChallenger(c clock.Clock) *challenger {
-	ch := &challenger{clock: c, decoy: token(16)}
+func newChallenger(c clock.Clock, algorithms []string) *challenger {
+	ch := &challenger{clock: c, decoy: token(16), algorithms: algorithms}
 	_, _ = rand.Read(ch.key[:]) // never fails
 	return ch
 }
@@ -68,8 +71,11 @@ func (c *challenger) gave(nonce, realm string, src netip.Addr) bool {
 	return age >= 0 && age < nonceLife.Milliseconds()
 }
 
-// algorithms are what we ask for, the better first (RFC 8760 section 2.3).
-var algorithms = [...]string{"SHA-256", "MD5"}
+// Digest algorithms (RFC 8760).
+const (
+	digestMD5    = "MD5"
+	digestSHA256 = "SHA-256"
+)
 
 // ask is the refusal that asks for credentials: 401, or 407 for a call.
 func (c *challenger) ask(realm string, method string, src netip.Addr, stale bool) *fault {
@@ -81,7 +87,7 @@ func (c *challenger) ask(realm string, method string, src netip.Addr, stale bool
 	if stale {
 		more = ", stale=true"
 	}
-	for _, algorithm := range algorithms {
+	for _, algorithm := range c.algorithms {
 		f.headers = append(f.headers, sip.NewHeader(name,
 			fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"%s`, realm, nonce, algorithm, more)))
 	}
@@ -110,7 +116,7 @@ func parseProof(value string) (p *proof, ok bool) {
 		return nil, false
 	case p.QOP != "" && (p.Nc < 1 || p.Cnonce == ""):
 		return nil, false
-	case p.QOP == "" && p.algorithm() != "MD5": // as RFC 2069 had it, which RFC 3261 section 22.4 keeps for old phones
+	case p.QOP == "" && p.algorithm() != digestMD5: // as RFC 2069 had it, which RFC 3261 section 22.4 keeps for old phones
 		return nil, false
 	}
 	return p, true
@@ -118,16 +124,16 @@ func parseProof(value string) (p *proof, ok bool) {
 
 func (p *proof) algorithm() string {
 	if p.Algorithm == "" {
-		return "MD5"
+		return digestMD5
 	}
 	return strings.ToUpper(p.Algorithm)
 }
 
 func (p *proof) hash() func() hash.Hash {
 	switch p.algorithm() {
-	case "MD5":
+	case digestMD5:
 		return md5.New
-	case "SHA-256":
+	case digestSHA256:
 		return sha256.New
 	}
 	return nil
@@ -170,7 +176,7 @@ func find(headers []string, realm string) *proof {
 func (c *challenger) check(headers []string, realm, method string, src netip.Addr, passwords map[string]string, uri *sip.Uri) (user string, f *fault, failed bool) {
 	p := find(headers, realm)
 	switch {
-	case p == nil:
+	case p == nil || !slices.Contains(c.algorithms, p.algorithm()):
 		return "", c.ask(realm, method, src, false), false
 	case !c.gave(p.Nonce, realm, src):
 		return "", c.ask(realm, method, src, true), false

@@ -111,7 +111,7 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		orphans:  make(map[dialogKey]*orphan),
 		idle:     make(chan struct{}),
 
-		domains: domains{list: cfg.Domains}, challenger: newChallenger(cfg.Clock), guard: newGuard(cfg.Clock),
+		domains: domains{list: cfg.Domains}, challenger: newChallenger(cfg.Clock, cfg.Digests), guard: newGuard(cfg.Clock),
 		strangers: newLimiter(cfg.Clock, strangerRate), crowd: newLimiter(cfg.Clock, allStrangers), pings: "keep-" + token(8) + "-",
 	}
 	e.strangers.burst = strangerBurst

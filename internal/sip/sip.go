@@ -69,6 +69,7 @@ type Config struct {
 	Trunks    func() []call.Trunk         // a snapshot; called per datagram of an unknown source, so it must be cheap
 	Domains   func() []call.Domain        // our SIP domains: a snapshot, called as Trunks is
 	Locations call.Locations              // what phones registered; nil: none may
+	Digests   []string                    // what passwords of phones are shown by: MD5, SHA-256 or both, the better first. Default MD5: phones of old give up when they are asked for anything else
 	Admit     func() bool                 // whether there is room for one more call; called per new INVITE from outside. Default: always
 	OnInvite  func(*Leg, call.InboundLeg) // an accepted incoming call; the callee owns the leg. nil refuses all
 	UserAgent string                      // default "offhook"
@@ -152,6 +153,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Trunks == nil {
 		c.Trunks = func() []call.Trunk { return nil }
+	}
+	if c.Digests == nil {
+		c.Digests = []string{digestMD5}
 	}
 	if c.Domains == nil {
 		c.Domains = func() []call.Domain { return nil }
