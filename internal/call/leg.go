@@ -73,6 +73,7 @@ func (LegReferNotified) legEvent() {}
 // OutboundLeg is everything signalling needs to know to call somebody.
 type OutboundLeg struct {
 	CallSID   string // for logs
+	Targets   []string // further ones, tried in order when nobody answers at those before
 	Target    string // Request-URI, "sip:+15551234567@carrier.example;user=phone" or the customer's own sip: URI
 	To        string // address of record for the To header; "" is Target
 	Dest      string // host:port the INVITE goes to; "" resolves Target (RFC 3263)
@@ -84,6 +85,7 @@ type OutboundLeg struct {
 	Password  string
 	Headers   map[string]string // X-… headers to add
 	Secure    bool              // over TLS and with SRTP, or not at all
+	Trusted   bool              // is told who calls (P-Asserted-Identity)
 	// Hairpin marks a call to one of our own numbers: it comes back to our own listener, which
 	// recognises its Call-ID whatever the source rules say.
 	Hairpin bool

@@ -52,6 +52,10 @@ type Endpoint struct {
 	tlsBinds     []bind
 	tlsListeners []net.Listener
 	tls          *secureConns // nil: no calls over TLS
+	health       *targetHealth
+	keeper       *keeper
+	leave        context.CancelFunc // ends the keeper; nil before it runs
+	kept         chan struct{}      // closed then
 	closers      []func() error
 
 	ctx     context.Context // of everything the endpoint runs
@@ -110,11 +114,13 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		hairpins: make(map[string]bool),
 		orphans:  make(map[dialogKey]*orphan),
 		idle:     make(chan struct{}),
+		health:   newTargetHealth(cfg.Clock),
 
 		domains: domains{list: cfg.Domains}, challenger: newChallenger(cfg.Clock, cfg.Digests), guard: newGuard(cfg.Clock),
 		strangers: newLimiter(cfg.Clock, strangerRate), crowd: newLimiter(cfg.Clock, allStrangers), pings: "keep-" + token(8) + "-",
 	}
 	e.strangers.burst = strangerBurst
+	e.keeper = newKeeper(e)
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	quiet := slog.New(slog.DiscardHandler)
 	e.tp = sip.NewTransportLayer(cfg.Resolver, newParser(), nil,
@@ -163,6 +169,12 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 	again := e.sources.refresh(first, cfg.Resolver)
 	cancel()
 	e.work.Go(func() { e.refreshSources(again) })
+	trunks, leave := context.WithCancel(e.ctx)
+	e.leave, e.kept = leave, make(chan struct{})
+	e.work.Go(func() {
+		defer close(e.kept)
+		e.keeper.run(trunks)
+	})
 	if cfg.Locations != nil {
 		e.work.Go(e.keepAlive)
 	}
@@ -273,6 +285,10 @@ func (e *Endpoint) Close(ctx context.Context) error {
 			l.drop()
 		}
 		<-e.idle
+	}
+	if e.leave != nil { // carriers send no more calls
+		e.leave()
+		<-e.kept
 	}
 	e.stop() // from here on nothing is read any more
 	e.tx.Close()

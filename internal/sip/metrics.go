@@ -47,6 +47,8 @@ var (
 	authDesc   = prometheus.NewDesc("offhook_sip_authentications_total", "Digest authentication of phones: challenge (credentials were asked for), failure (they were wrong).", []string{"result"}, nil)
 	regDesc    = prometheus.NewDesc("offhook_sip_registrations_total", "REGISTER requests that were answered 200.", nil, nil)
 	shutDesc   = prometheus.NewDesc("offhook_sip_sources_shut_out", "Sources that are shut out because they showed too many wrong passwords.", nil, nil)
+	upDesc     = prometheus.NewDesc("offhook_sip_trunk_target_up", "1 while a target of a trunk answers its pings, else 0; of trunks that ping.", []string{"trunk", "target"}, nil)
+	signedDesc = prometheus.NewDesc("offhook_sip_trunk_registered", "1 while the registration with a carrier stands, else 0; of trunks that register.", []string{"trunk"}, nil)
 	reqInDesc  = prometheus.NewDesc("offhook_sip_requests_received_total", "SIP requests received, copies included.", []string{"method"}, nil)
 	reqOutDesc = prometheus.NewDesc("offhook_sip_requests_sent_total", "SIP requests sent, retransmissions not included.", []string{"method"}, nil)
 	resInDesc  = prometheus.NewDesc("offhook_sip_responses_received_total", "SIP responses received, by class.", []string{"status"}, nil)
@@ -57,7 +59,7 @@ var _ prometheus.Collector = (*Endpoint)(nil)
 
 // Describe implements prometheus.Collector.
 func (e *Endpoint) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{legsDesc, txDesc, connDesc, dropDesc, authDesc, regDesc, shutDesc, reqInDesc, reqOutDesc, resInDesc, resOutDesc} {
+	for _, d := range []*prometheus.Desc{legsDesc, txDesc, connDesc, dropDesc, authDesc, regDesc, shutDesc, upDesc, signedDesc, reqInDesc, reqOutDesc, resInDesc, resOutDesc} {
 		ch <- d
 	}
 }
@@ -86,6 +88,17 @@ func (e *Endpoint) Collect(ch chan<- prometheus.Metric) {
 	counter(authDesc, s.AuthFailures, "failure")
 	gauge(shutDesc, s.Shut)
 	ch <- prometheus.MustNewConstMetric(regDesc, prometheus.CounterValue, float64(s.Registrations))
+	for _, t := range e.keeper.list() {
+		n := 0
+		if t.up {
+			n = 1
+		}
+		if t.target == "" {
+			gauge(signedDesc, n, t.trunk)
+		} else {
+			gauge(upDesc, n, t.trunk, t.target)
+		}
+	}
 	for i, m := range methods {
 		counter(reqInDesc, e.traffic.requestsIn[i].Load(), m)
 		counter(reqOutDesc, e.traffic.requestsOut[i].Load(), m)

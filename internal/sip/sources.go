@@ -66,9 +66,11 @@ func (s *sources) called(a netip.Addr) *call.Trunk {
 		if trunks[i].Kind == call.Elastic {
 			continue
 		}
-		host := hostOnly(trunks[i].Host)
-		if lit, err := netip.ParseAddr(host); err == nil && lit.Unmap() == a || slices.Contains(s.hosts[host], a) {
-			return &trunks[i]
+		for _, h := range trunks[i].Hosts() {
+			host := hostOnly(h)
+			if lit, err := netip.ParseAddr(host); err == nil && lit.Unmap() == a || slices.Contains(s.hosts[host], a) {
+				return &trunks[i]
+			}
 		}
 	}
 	return nil
@@ -95,18 +97,20 @@ func (s *sources) buildLocked(trunks []call.Trunk) {
 			}
 			s.rules = append(s.rules, sourceRule{p.Masked(), t})
 		}
-		host := hostOnly(t.Host)
-		addrs := s.hosts[host]
-		if a, err := netip.ParseAddr(host); err == nil {
-			addrs = []netip.Addr{a.Unmap()}
-		} else if _, known := s.hosts[host]; !known && host != "" {
-			select {
-			case s.wake <- struct{}{}:
-			default:
+		for _, h := range t.Hosts() {
+			host := hostOnly(h)
+			addrs := s.hosts[host]
+			if a, err := netip.ParseAddr(host); err == nil {
+				addrs = []netip.Addr{a.Unmap()}
+			} else if _, known := s.hosts[host]; !known {
+				select {
+				case s.wake <- struct{}{}:
+				default:
+				}
 			}
-		}
-		for _, a := range addrs {
-			s.rules = append(s.rules, sourceRule{netip.PrefixFrom(a, a.BitLen()), t})
+			for _, a := range addrs {
+				s.rules = append(s.rules, sourceRule{netip.PrefixFrom(a, a.BitLen()), t})
+			}
 		}
 	}
 	slices.SortStableFunc(s.rules, func(a, b sourceRule) int {
@@ -125,8 +129,12 @@ func (s *sources) refresh(ctx context.Context, r *net.Resolver) (again time.Dura
 		found   = make(map[string][]netip.Addr)
 	)
 	again = hostTTL
+	var names []string
 	for _, t := range s.trunks() {
-		host := hostOnly(t.Host)
+		names = append(names, t.Hosts()...)
+	}
+	for _, name := range names {
+		host := hostOnly(name)
 		if _, err := netip.ParseAddr(host); err == nil || host == "" {
 			continue
 		}
@@ -142,7 +150,7 @@ func (s *sources) refresh(ctx context.Context, r *net.Resolver) (again time.Dura
 			continue
 		}
 		lookups.Go(func() {
-			addrs, err := r.LookupNetIP(ctx, "ip", host)
+			addrs, err := addressesOf(ctx, r, host)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -160,6 +168,27 @@ func (s *sources) refresh(ctx context.Context, r *net.Resolver) (again time.Dura
 	s.hosts, s.rules = found, nil
 	s.mu.Unlock()
 	return again
+}
+
+// maxAddresses bounds the addresses of one host.
+const maxAddresses = 64
+
+// addressesOf is every address that calls of a host may come from: its own, and those its SRV records lead to.
+func addressesOf(ctx context.Context, r *net.Resolver, host string) ([]netip.Addr, error) {
+	addrs, err := r.LookupNetIP(ctx, "ip", host)
+	for _, transport := range []string{viaUDP, viaTCP, viaTLS} {
+		service, proto := srvNames(transport)
+		_, records, srvErr := r.LookupSRV(ctx, service, proto, host)
+		if srvErr != nil {
+			continue
+		}
+		for _, srv := range records {
+			if more, moreErr := r.LookupNetIP(ctx, "ip", srv.Target); moreErr == nil && len(addrs) < maxAddresses {
+				addrs, err = append(addrs, more...), nil
+			}
+		}
+	}
+	return addrs, err
 }
 
 // hostOnly is the host of "host", "host:port" or "[v6]:port".

@@ -18,6 +18,7 @@ type out struct {
 	spec       call.OutboundLeg
 	transport  string
 	candidates []candidate  // still to be tried, the first is the present one
+	targets    []string     // and then these URIs
 	req        *sip.Request // as last sent
 	branch     string
 	origin     netip.AddrPort // the hop the owner asked for: credentials go to no other
@@ -30,6 +31,7 @@ type out struct {
 	sdpTag     string
 	answered   bool
 	forks      int // answers of other forks that were hung up
+	abandoned  map[string]*abandoned // INVITEs that were given up, by branch
 }
 
 // resolveTimeout bounds the DNS lookups of one leg.
@@ -38,20 +40,16 @@ const resolveTimeout = 10 * time.Second
 // NewLeg makes an outbound leg: it resolves the target, opens media and fixes Call-ID, tag and branch, but
 // sends nothing. It blocks for DNS when the target is a name. The error is an *call.LegError.
 func (e *Endpoint) NewLeg(spec call.OutboundLeg) (*Leg, error) {
-	var target sip.Uri
-	if err := sip.ParseUri(spec.Target, &target); err != nil || !isSIP(&target) || hasControl(spec.Target) || strings.ContainsAny(spec.Target, " <>\"") {
-		return nil, failure(400, fmt.Errorf("%w: %q is not a sip: URI", ErrTarget, spec.Target))
-	}
 	ctx, cancel := context.WithTimeout(e.ctx, resolveTimeout)
 	defer cancel()
-	candidates, err := e.candidates(ctx, &target, spec)
+	target, candidates, rest, err := e.firstTarget(ctx, &spec)
 	if err != nil {
-		return nil, failure(503, err)
+		return nil, err
 	}
 	l := e.newLeg()
 	l.hairpin = spec.Hairpin
 	l.out = out{
-		spec: spec, transport: candidates[0].transport, candidates: candidates, branch: newBranch(),
+		spec: spec, transport: candidates[0].transport, candidates: candidates, targets: rest, branch: newBranch(),
 		origin: candidates[0].addr, seen: make(map[string]bool), prack: make(map[string]uint32),
 	}
 	peer := candidates[0].addr.Addr()
@@ -205,12 +203,15 @@ func (l *Leg) attempt() {
 		}
 		l.onInviteResponse(req, res, err)
 	})
+	l.watchTarget()
 }
 
 // onEarly takes a provisional response of the present attempt (see markResponse).
 func (l *Leg) onEarly(res *sip.Response) {
-	if branch, _ := res.Via().Params.Get("branch"); branch == l.out.branch {
+	if branch, _ := res.Via().Params.Get("branch"); branch == l.out.branch && l.out.req != nil {
 		l.onInviteResponse(l.out.req, res, nil)
+	} else {
+		l.stale(res)
 	}
 }
 
@@ -230,9 +231,21 @@ func (l *Leg) buildInvite(offer []byte) *sip.Request {
 			req.AppendHeader(sip.NewHeader(name, v))
 		}
 	}
+	if l.out.spec.Trusted {
+		identify(req, &l.d)
+	}
 	setSDP(req, offer)
 	l.authorize(req)
 	return req
+}
+
+// identify says who calls to a peer that believes us (RFC 3325), or that the caller does not want it said.
+func identify(req *sip.Request, d *dialog) {
+	if strings.EqualFold(d.local.User, "anonymous") {
+		req.AppendHeader(sip.NewHeader("Privacy", "id"))
+		return
+	}
+	req.AppendHeader(sip.NewHeader("P-Asserted-Identity", "<"+d.local.String()+">"))
 }
 
 // validXHeader reports whether name is a token that begins with X- (RFC 3261 section 25.1).
@@ -262,9 +275,11 @@ func (l *Leg) again() {
 
 // onInviteResponse takes every response to an INVITE, or the error that ended its transaction.
 func (l *Leg) onInviteResponse(req *sip.Request, res *sip.Response, err error) {
-	if l.out.req != req {
-		return // of an attempt that was given up
+	if l.out.req != req { // of an attempt that was given up
+		l.stale(res)
+		return
 	}
+	l.cancelTimer("target")
 	if err != nil {
 		l.onInviteError(failureCause(err))
 		return
@@ -286,16 +301,19 @@ func (l *Leg) onInviteResponse(req *sip.Request, res *sip.Response, err error) {
 func (l *Leg) onInviteError(cause call.Cause) {
 	if l.hangup {
 		cause = l.canceledCause()
-	} else if l.state == calling && l.next() {
-		return
+	} else if l.state == calling {
+		l.suspect()
+		if l.next() {
+			return
+		}
 	}
 	l.finish(cause, false)
 }
 
-// next goes on to the next address of the host.
+// next goes on to the next address of the host, or to the next target.
 func (l *Leg) next() bool {
 	if len(l.out.candidates) < 2 {
-		return false
+		return l.nextTarget()
 	}
 	l.out.candidates = l.out.candidates[1:]
 	if l.out.redirects == 0 { // the same host
@@ -307,6 +325,7 @@ func (l *Leg) next() bool {
 
 func (l *Leg) onProvisional(res *sip.Response) {
 	if l.state == calling {
+		l.e.health.answers(targetKey(&l.d.target))
 		l.move(proceeding)
 		if l.hangup {
 			l.cancel()
@@ -396,6 +415,7 @@ func (l *Leg) on2xx(res *sip.Response) {
 // section 13.2.2.4).
 func (l *Leg) onLate2xx(res *sip.Response) {
 	if !validResponse(res) || !l.out.answered {
+		l.stale(res)
 		return
 	}
 	if tagOf(res.To().Params) != l.d.remoteTag {

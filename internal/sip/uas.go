@@ -187,6 +187,11 @@ func (e *Endpoint) describe(req *sip.Request, trunk *call.Trunk, hairpin bool, s
 		}
 	}
 	info.Replaces, _ = replacesOf(req)
+	if trunk != nil && trunk.Register != nil {
+		if _, _, ours := trunk.Login(); userOf(&req.Recipient) == ours { // our contact: To says who was called
+			info.To = party(&req.To().Address)
+		}
+	}
 	if trunk == nil && !hairpin {
 		return info // what follows is believed of a carrier only
 	}

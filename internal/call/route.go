@@ -1,0 +1,88 @@
+package call
+
+import (
+	"slices"
+	"strings"
+)
+
+// Route is where a call of t to number goes, in the order to be tried: by priority, and of one priority by a throw
+// of dice that the weights load (RFC 2782). dice(n) is from 0 to n-1. It is empty when no target is enabled.
+func (t *Trunk) Route(number string, dice func(n int) int) (uris []string) {
+	left := slices.DeleteFunc(slices.Clone(t.Targets), func(v Target) bool { return !v.Enabled })
+	SortTargets(left)
+	for len(left) > 0 {
+		same := left[:1] // of the first one's priority
+		for len(same) < len(left) && left[len(same)].Priority == left[0].Priority {
+			same = left[:len(same)+1]
+		}
+		total, pick := 0, 0
+		for i := range same {
+			total += max(same[i].Weight, 1)
+		}
+		for n := dice(total); n >= max(same[pick].Weight, 1); pick++ {
+			n -= max(same[pick].Weight, 1)
+		}
+		uris = append(uris, left[pick].For(number))
+		left = slices.Delete(left, pick, pick+1)
+	}
+	return uris
+}
+
+// For is the address of a number at the target.
+func (t *Target) For(number string) string {
+	hostport, params, _ := strings.Cut(t.hostParams(), ";")
+	uri := "sip:" + number + "@" + hostport + ";user=phone"
+	if params != "" {
+		uri += ";" + params
+	}
+	return uri
+}
+
+// hostParams is the URI without its scheme and user part.
+func (t *Target) hostParams() string {
+	rest := t.URI[len("sip:"):]
+	if _, after, ok := cutLast(rest, "@"); ok {
+		return after
+	}
+	return rest
+}
+
+// HostPort is the host of the target with its port, if it names one.
+func (t *Target) HostPort() string {
+	hostport, _, _ := strings.Cut(t.hostParams(), ";")
+	return hostport
+}
+
+// Hosts are the hosts, some with a port, that a carrier's calls may come from: those that calls to it go to, and
+// where we are registered. A PBX has to be listed.
+func (t *Trunk) Hosts() (hosts []string) {
+	if t.Kind == Elastic {
+		return nil
+	}
+	add := func(h string) {
+		if h != "" && !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	add(t.Host)
+	if t.Register != nil {
+		add(t.Register.Registrar)
+	}
+	for i := range t.Targets {
+		add(t.Targets[i].HostPort())
+	}
+	return hosts
+}
+
+// Login is whom t registers as, with the password, and the user part of its contact.
+func (t *Trunk) Login() (username, password, contact string) {
+	r := t.Register
+	username, password, contact = r.Username, r.Password, r.Contact
+	if username == "" {
+		username, password = t.Username, t.Password
+	}
+	if contact == "" {
+		contact = username
+	}
+	return username, password, contact
+}
