@@ -67,6 +67,7 @@ type flow struct {
 
 	relay    relay   // whom the party hears
 	audience []*flow // who hears the party
+	rest     int     // reads of it that are left out, since nothing is due
 
 	ticks      int // sent frames, for polls and reports
 	reportIn   int // ticks until our next report
@@ -81,7 +82,7 @@ type flow struct {
 // receive reads what came; it runs once a frame, shortly before transmit.
 func (f *flow) receive(w *worker) {
 	f.readMail()
-	f.drain(w, f.rtp, f.packet)
+	f.readRTP(w)
 	if f.ticks%framesPerPoll == f.slot && !f.setup.mux {
 		f.drain(w, f.rtcp, f.report)
 	}
@@ -147,7 +148,7 @@ func (f *flow) packet(w *worker, p *packet) {
 	switch kind {
 	case event:
 		f.key(w, h, payload)
-		f.share(w, h, kind, payload)
+		f.share(w, p.at, h, kind, payload)
 	case pcmu, pcma:
 		f.rx.time(p.at, h.timestamp)
 		if f.tones != nil && h.seq == f.rx.maxSeq { // a late packet would cut a tone in two
@@ -156,7 +157,7 @@ func (f *flow) packet(w *worker, p *packet) {
 		if f.listen != nil {
 			f.listen(h, kind, payload)
 		}
-		f.share(w, h, kind, payload)
+		f.share(w, p.at, h, kind, payload)
 	case unknown: // comfort noise, or a codec that nobody agreed on: a sign of life
 	}
 }

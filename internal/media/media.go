@@ -98,6 +98,7 @@ type Engine struct {
 	ports   *ports
 	tones   *tones
 	workers []*worker
+	roomy   int64 // see roomyWorker
 	running sync.WaitGroup
 
 	moves  sync.Mutex   // held while a stream changes its worker, or leaves it
@@ -116,6 +117,7 @@ func New(config Config) (*Engine, error) {
 		open:   systemOpener(config.Clock),
 		ports:  newPorts(config.PortMin, config.PortMax),
 		tones:  makeTones(),
+		roomy:  roomyWorker,
 	}
 	if config.Portable {
 		e.open = portableOpener(config.Clock)
@@ -196,11 +198,11 @@ func (e *Engine) Open(peer netip.Addr, sink Sink) (*Stream, error) {
 func (e *Engine) place() *worker {
 	best := e.workers[0]
 	for _, w := range e.workers {
-		n := w.count.streams.Load()
-		if n < roomyWorker {
+		n := w.load()
+		if n < e.roomy {
 			return w
 		}
-		if n < best.count.streams.Load() {
+		if n < best.load() {
 			best = w
 		}
 	}

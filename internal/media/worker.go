@@ -3,6 +3,7 @@ package media
 import (
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/offhook/offhook/internal/audio"
@@ -32,11 +33,12 @@ type worker struct {
 	stopped chan struct{} // closed when run has returned
 	exit    bool
 
-	epoch time.Time
-	slot  int64 // the last one done
-	flows [slots][]*flow
-	n     int
-	heard [pollSlots][]*flow // the flows that somebody hears, by slot modulo pollSlots
+	epoch   time.Time
+	slot    int64 // the last one done
+	flows   [slots][]*flow
+	n       int
+	heard   [pollSlots][]*flow // the flows that somebody hears, by slot modulo pollSlots
+	relayed atomic.Int64       // how many those are; read by anyone
 
 	batch batch
 	out   [headerSize + maxRelayed + maxTag]byte
