@@ -62,13 +62,19 @@ type baresipEvent struct {
 // phone starts baresip with these parameters of its account, such as answermode=auto.
 func phone(t *testing.T, params ...string) *baresip {
 	t.Helper()
+	port := freePort(t)
+	return softphone(t, port, "", fmt.Sprintf("<sip:bob@127.0.0.1:%d>;regint=0;%s", port, strings.Join(params, ";")))
+}
+
+// softphone starts baresip at a port with an account, saying one thing in the test voice again and again.
+func softphone(t *testing.T, port int, says, account string) *baresip {
+	t.Helper()
 	need(t, "baresip")
-	dir, port := t.TempDir(), freePort(t)
+	dir := t.TempDir()
 	ctrl := port + 2 // TLS takes the one between
-	account := fmt.Sprintf("<sip:bob@127.0.0.1:%d>;regint=0;%s\n", port, strings.Join(params, ";"))
 	for name, text := range map[string]string{
-		"config": fmt.Sprintf(baresipConfig, port, ctrl, dir), "accounts": account, "contacts": "",
-		"mouth.wav": string(audio.EncodeWAV(make([]int16, 60*audio.SampleRate), audio.SampleRate)),
+		"config": fmt.Sprintf(baresipConfig, port, ctrl, dir), "accounts": account + "\n", "contacts": "",
+		"mouth.wav": string(mouth(says)),
 	} {
 		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
@@ -87,6 +93,18 @@ func phone(t *testing.T, params ...string) *baresip {
 		<-done
 	})
 	return b
+}
+
+// mouth is a minute of a text in the test voice, each second of silence apart; "" is silence.
+func mouth(text string) []byte {
+	pcm := make([]int16, 0, 60*audio.SampleRate)
+	for len(pcm) < 60*audio.SampleRate {
+		if text != "" {
+			pcm = append(pcm, speech.TestVoice(text).PCM()...)
+		}
+		pcm = append(pcm, make([]int16, audio.SampleRate)...)
+	}
+	return audio.EncodeWAV(pcm, audio.SampleRate)
 }
 
 // read takes netstrings of JSON until the connection ends.

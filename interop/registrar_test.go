@@ -1,0 +1,147 @@
+package interop
+
+import (
+	"fmt"
+	"net/url"
+	"testing"
+
+	"github.com/offhook/offhook/offhooktest"
+)
+
+// A home is a SIP domain whose phones register.
+type home struct {
+	t      *testing.T
+	srv    *offhooktest.Server
+	name   string
+	sid    string
+	secret map[string]string // by user
+}
+
+// domain makes one, with the credentials of users for registrations and for calls, which get the document at
+// /voice of the application.
+func domain(t *testing.T, srv *offhooktest.Server, app *offhooktest.App, name string, users ...string) *home {
+	t.Helper()
+	h := &home{t: t, srv: srv, name: name, secret: map[string]string{}}
+	h.sid = h.make("/SIP/Domains.json", "DomainName", name, "SipRegistration", "true", "VoiceUrl", app.URL("/voice"),
+		"VoiceStatusCallbackUrl", app.URL("/domain-status"))
+	list := h.make("/SIP/CredentialLists.json", "FriendlyName", "phones")
+	for _, user := range users {
+		h.secret[user] = "Secret-of-" + user + "-1"
+		h.make("/SIP/CredentialLists/"+list+"/Credentials.json", "Username", user, "Password", h.secret[user])
+	}
+	for _, what := range []string{"Registrations", "Calls"} {
+		h.make("/SIP/Domains/"+h.sid+"/Auth/"+what+"/CredentialListMappings.json", "CredentialListSid", list)
+	}
+	return h
+}
+
+func (h *home) make(path string, pairs ...string) (sid string) {
+	h.t.Helper()
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	code, answer := h.srv.Request("POST", path, v)
+	if code >= 300 {
+		h.t.Fatalf("%s: %d %v", path, code, answer["message"])
+	}
+	return answer["sid"].(string)
+}
+
+// baresip registers one as user over a transport; it says its name again and again.
+func (h *home) baresip(user, transport string, params ...string) *baresip {
+	h.t.Helper()
+	account := fmt.Sprintf(`<sip:%s@%s;transport=%s>;auth_user=%[1]s;auth_pass=%[4]s;outbound="sip:%[5]s;transport=%[3]s";regint=600`,
+		user, h.name, transport, h.secret[user], h.srv.SIP)
+	for _, p := range params {
+		account += ";" + p
+	}
+	b := softphone(h.t, freePort(h.t), "This is "+user, account)
+	b.reports("REGISTER_OK")
+	return b
+}
+
+func TestRegisteredPhonesCallEachOther(t *testing.T) {
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			srv := offhooktest.Start(t)
+			app := srv.App(t)
+			h := domain(t, srv, app, "shop.example", "ann", "bob")
+			app.On("/voice", `<Response><Dial answerOnBridge="true"><Sip>sip:bob@shop.example</Sip></Dial></Response>`)
+			ann, bob := h.baresip("ann", transport), h.baresip("bob", transport, "answermode=manual")
+			ann.do("dial", "sip:bob@shop.example")
+			bob.reports("CALL_INCOMING")
+			ann.reports("CALL_RINGING")
+			bob.do("accept", "")
+			bob.reports("CALL_ESTABLISHED")
+			ann.reports("CALL_ESTABLISHED")
+			ann.hears("This is bob")
+			bob.hears("This is ann")
+			asked := app.Got("/voice", "From", "sip:ann@shop.example", "To", "sip:bob@shop.example", "SipDomain", "shop.example", "SipDomainSid", h.sid, "Direction", "inbound")
+			if asked.Params.Get("SipCallId") == "" || asked.Params.Get("SipSourceIp") != "127.0.0.1" {
+				t.Errorf("%v", asked.Params)
+			}
+			bob.do("hangup", "")
+			ann.reports("CALL_CLOSED")
+			app.Got("/domain-status", "CallStatus", "completed", "CallSid", asked.Params.Get("CallSid"))
+		})
+	}
+}
+
+func TestRegisteredPhonesAreCalled(t *testing.T) {
+	for name, to := range map[string]string{"by address": "sip:bob@shop.example", "by identity": "client:bob"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := offhooktest.Start(t)
+			app := srv.App(t)
+			h := domain(t, srv, app, "shop.example", "bob")
+			app.On("/answered", `<Response><Gather numDigits="1" action="/menu" timeout="20"><Say loop="0">Press one</Say></Gather></Response>`)
+			app.On("/menu", `<Response><Hangup/></Response>`)
+			one, two := h.baresip("bob", "udp", "answermode=manual"), h.baresip("bob", "tcp", "answermode=manual")
+			c := srv.Call(t, append(allEvents(app), "To", to, "From", caller, "Url", app.URL("/answered"))...)
+			one.reports("CALL_INCOMING")
+			two.reports("CALL_INCOMING")
+			two.do("accept", "")
+			two.reports("CALL_ESTABLISHED")
+			one.reports("CALL_CLOSED") // canceled
+			two.hears("Press one")
+			two.press("1")
+			app.Got("/menu", "Digits", "1", "CallSid", c.SID, "To", to)
+			two.reports("CALL_CLOSED")
+			gotInOrder(t, app, c.SID, "initiated", "ringing", "in-progress", "completed")
+		})
+	}
+}
+
+func TestPhonesOfAnIdentityRingForAClient(t *testing.T) {
+	t.Parallel()
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	h := domain(t, srv, app, "shop.example", "ann", "bob")
+	app.On("/voice", `<Response><Dial action="/after"><Client><Identity>bob</Identity><Parameter name="Order" value="7"/></Client></Dial></Response>`)
+	app.On("/after", `<Response><Hangup/></Response>`)
+	ann, bob := h.baresip("ann", "udp"), h.baresip("bob", "udp", "answermode=auto")
+	ann.do("dial", "sip:whoever@shop.example")
+	bob.reports("CALL_ESTABLISHED")
+	ann.hears("This is bob")
+	bob.hears("This is ann")
+	bob.do("hangup", "")
+	app.Got("/after", "DialCallStatus", "completed", "DialBridged", "true")
+	ann.reports("CALL_CLOSED")
+}
+
+func TestAPhoneThatLeft(t *testing.T) {
+	t.Parallel()
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	h := domain(t, srv, app, "shop.example", "ann", "bob")
+	app.On("/voice", `<Response><Dial action="/after"><Sip>sip:bob@shop.example</Sip></Dial></Response>`)
+	app.On("/after", `<Response><Hangup/></Response>`)
+	ann, bob := h.baresip("ann", "udp"), h.baresip("bob", "udp")
+	bob.do("quit", "")
+	<-bob.done // it unregisters first
+	ann.do("dial", "sip:bob@shop.example")
+	asked := app.Got("/after", "DialCallStatus", "no-answer", "DialSipResponseCode", "480", "DialBridged", "false")
+	srv.Find(t, asked.Params.Get("DialCallSid")).Notified(32009)
+}
