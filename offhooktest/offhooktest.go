@@ -91,6 +91,11 @@ func RTPPorts(low, high int) Option {
 	return func(_ *Server, c *server.Config) { c.RTPPortMin, c.RTPPortMax = low, high }
 }
 
+// ListenSIP has SIP listen elsewhere than on a port of 127.0.0.1.
+func ListenSIP(addrs ...string) Option {
+	return func(_ *Server, c *server.Config) { c.SIP = addrs }
+}
+
 // Start starts a server and stops it when the test ends.
 func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()

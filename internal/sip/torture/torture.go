@@ -90,7 +90,7 @@ CSeq: 8812 INVITE
 Contact: <sip:caller@host5.example.org;%6C%72;n%61me=v%61lue%25%34%31>
 Via: {via};{branch}
 {sdp}`},
-	{Name: "escnull", Section: "3.1.1.4", Answers: []int{405, 200, 400}, text: `REGISTER sip:example.net SIP/2.0
+	{Name: "escnull", Section: "3.1.1.4", Answers: []int{404, 200, 400}, text: `REGISTER sip:example.net SIP/2.0
 To: sip:null-%00-null@example.net
 From: sip:null-%00-null@example.net;tag=5518
 Max-Forwards: 70
@@ -151,7 +151,7 @@ Via: SIP/2.0/TCP sip16.example.org
 Max-Forwards: 70
 Contact: <sip:{long}@host5.example.org>
 {sdp}`},
-	{Name: "dblreq", Section: "3.1.1.8", Answers: []int{405, 200}, OverTCP: append([]int{405}, understood...), text: `REGISTER sip:example.net SIP/2.0
+	{Name: "dblreq", Section: "3.1.1.8", Answers: []int{404, 200}, OverTCP: append([]int{404}, understood...), text: `REGISTER sip:example.net SIP/2.0
 To: sip:jo@example.net
 From: sip:jo@example.net;tag=43251
 Max-Forwards: 8
@@ -463,7 +463,7 @@ Content-Length: 0
 	{Name: "invut", Section: "3.3.6", Answers: []int{415}, text: "INVITE sip:desk@example.net SIP/2.0\nContact: <sip:caller@host5.example.org>\nTo: sip:j.desk@example.net\n" +
 		"From: sip:caller@example.org;tag=8392034\nMax-Forwards: 70\nCall-ID: {id}\nCSeq: 235448 INVITE\nVia: {via};{branch}\n" +
 		"Content-Type: application/unknownformat\nContent-Length: {bodylength}\n\n<audio port=\"443\"/>"},
-	{Name: "regaut01", Section: "3.3.7", Answers: []int{405}, Unanswered: "a registrar would challenge; there is none yet, and 405 says so", text: `REGISTER sip:example.net SIP/2.0
+	{Name: "regaut01", Section: "3.3.7", Answers: []int{404}, Unanswered: "example.net is none of our domains, and the registrar says so before it asks for credentials", text: `REGISTER sip:example.net SIP/2.0
 To: sip:j.desk@example.net
 From: sip:j.desk@example.net;tag=87321hj23128
 Max-Forwards: 8
@@ -521,7 +521,7 @@ Max-Forwards: 0
 Content-Length: 0
 
 `},
-	{Name: "cparam01", Section: "3.3.12", Answers: []int{405}, Unanswered: "a registrar would take it; there is none yet, and 405 says so", text: `REGISTER sip:example.net SIP/2.0
+	{Name: "cparam01", Section: "3.3.12", Answers: []int{404}, Unanswered: "example.net is none of our domains, and the registrar says so", text: `REGISTER sip:example.net SIP/2.0
 Via: {via};{branch}
 Max-Forwards: 70
 From: sip:watt@example.net;tag=DkfVgjkrtMwaerKKpe
@@ -532,7 +532,7 @@ Contact: sip:+15550102222@gw1.example.org;unknownparam
 l: 0
 
 `},
-	{Name: "cparam02", Section: "3.3.13", Answers: []int{405}, Unanswered: "a registrar would take it; there is none yet, and 405 says so", text: `REGISTER sip:example.net SIP/2.0
+	{Name: "cparam02", Section: "3.3.13", Answers: []int{404}, Unanswered: "example.net is none of our domains, and the registrar says so", text: `REGISTER sip:example.net SIP/2.0
 Via: {via};{branch}
 Max-Forwards: 70
 From: sip:watt@example.net;tag=838293
@@ -543,7 +543,7 @@ Contact: <sip:+15550102222@gw1.example.org;unknownparam>
 l: 0
 
 `},
-	{Name: "regescrt", Section: "3.3.14", Answers: []int{405}, Unanswered: "a registrar would take it; there is none yet, and 405 says so", text: `REGISTER sip:example.net SIP/2.0
+	{Name: "regescrt", Section: "3.3.14", Answers: []int{404}, Unanswered: "example.net is none of our domains, and the registrar says so", text: `REGISTER sip:example.net SIP/2.0
 To: sip:desk@example.net
 From: sip:desk@example.net;tag=8
 Max-Forwards: 70
@@ -578,7 +578,7 @@ Content-Type: application/sdp
 
 // RFC5118 are the ten cases of RFC 5118: IPv6.
 var RFC5118 = []Case{
-	{Name: "ipv6-good", Section: "4.1", Answers: []int{405, 200}, text: `REGISTER sip:[2001:db8::10] SIP/2.0
+	{Name: "ipv6-good", Section: "4.1", Answers: []int{404, 200}, text: `REGISTER sip:[2001:db8::10] SIP/2.0
 To: sip:desk@example.net
 From: sip:desk@example.net;tag=81x2
 Via: {via};{branch}
@@ -600,7 +600,7 @@ CSeq: 98176 REGISTER
 Content-Length: 0
 
 `},
-	{Name: "port-ambiguous", Section: "4.3", Answers: []int{405, 200}, text: `REGISTER sip:[2001:db8::10:5070] SIP/2.0
+	{Name: "port-ambiguous", Section: "4.3", Answers: []int{404, 200}, text: `REGISTER sip:[2001:db8::10:5070] SIP/2.0
 To: sip:desk@example.net
 From: sip:desk@example.net;tag=81x2
 Via: {via};{branch}
@@ -611,7 +611,7 @@ CSeq: 98176 REGISTER
 Content-Length: 0
 
 `},
-	{Name: "port-unambiguous", Section: "4.4", Answers: []int{405, 200}, text: `REGISTER sip:[2001:db8::10]:5070 SIP/2.0
+	{Name: "port-unambiguous", Section: "4.4", Answers: []int{404, 200}, text: `REGISTER sip:[2001:db8::10]:5070 SIP/2.0
 To: sip:desk@example.net
 From: sip:desk@example.net;tag=81x2
 Via: {via};{branch}

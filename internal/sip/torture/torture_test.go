@@ -32,18 +32,38 @@ const (
 	patience = 5 * time.Second
 )
 
+// set is the messages of an RFC.
+type set struct {
+	name  string
+	cases []torture.Case
+	size  int
+	right int
+}
+
+var (
+	rfc4475 = set{"RFC 4475", torture.RFC4475, 49, right}
+	rfc5118 = set{"RFC 5118", torture.RFC5118, 10, 10}
+)
+
 // TestTorture sends the messages of RFC 4475 and RFC 5118 to a whole server, over UDP and TCP, while calls
 // are up and hear a tone.
-func TestTorture(t *testing.T) {
-	srv := offhooktest.Start(t)
+func TestTorture(t *testing.T) { torment(t, "127.0.0.1", rfc4475, rfc5118) }
+
+// TestTortureOverIPv6 is that with the messages about IPv6, over IPv6.
+func TestTortureOverIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no ::1: ", err)
+	}
+	_ = l.Close()
+	torment(t, "::1", rfc5118)
+}
+
+func torment(t *testing.T, ip string, sets ...set) {
+	srv := offhooktest.Start(t, offhooktest.ListenSIP(net.JoinHostPort(ip, "0")))
 	talk := begin(t, srv)
 	n := 0
-	for _, set := range []struct {
-		name  string
-		cases []torture.Case
-		size  int
-		right int
-	}{{"RFC 4475", torture.RFC4475, 49, right}, {"RFC 5118", torture.RFC5118, 10, 10}} {
+	for _, set := range sets {
 		if len(set.cases) != set.size {
 			t.Fatalf("%d messages of %s, want %d", len(set.cases), set.name, set.size)
 		}
@@ -90,9 +110,11 @@ func TestTorture(t *testing.T) {
 		}
 	}
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); { // all of it, over and over
-		for _, c := range slices.Concat(torture.RFC4475, torture.RFC5118) {
-			n++
-			overUDP(t, srv.SIP, c, 100*n)
+		for _, set := range sets {
+			for _, c := range set.cases {
+				n++
+				overUDP(t, srv.SIP, c, 100*n)
+			}
 		}
 	}
 	talk.unharmed(t)
@@ -226,9 +248,14 @@ func ping(t *testing.T, conn net.Conn) (others []response) {
 	}
 }
 
+func hostOf(hostport string) string {
+	host, _, _ := net.SplitHostPort(hostport) // is one
+	return host
+}
+
 func overTCP(t *testing.T, to string, c torture.Case, n int) []int {
 	t.Helper()
-	return exchangeTCP(t, to, c.Text("TCP", "127.0.0.1:5099", n), c.Name == "clerr", len(c.Answers) > 0, c.Name == "dblreq")
+	return exchangeTCP(t, to, c.Text("TCP", net.JoinHostPort(hostOf(to), "5099"), n), c.Name == "clerr", len(c.Answers) > 0, c.Name == "dblreq")
 }
 
 // exchangeTCP returns the final responses to what is sent over a connection of its own.
@@ -338,7 +365,7 @@ func begin(t *testing.T, srv *offhooktest.Server) *talk {
 	})
 	app.On("/tone", `<Response><Play loop="0">`+app.URL("/tone.wav")+`</Play></Response>`)
 	srv.Number(t, "+15550199", app.URL("/tone"))
-	p, err := phone.Listen(t.Context(), phone.Config{})
+	p, err := phone.Listen(t.Context(), phone.Config{Addr: net.JoinHostPort(hostOf(srv.SIP), "0")})
 	if err != nil {
 		t.Fatal(err)
 	}
