@@ -135,7 +135,7 @@ func newCallJob(c *call.Call, ch call.Change) (*job, error) {
 	}
 	sid, status, epoch := c.SID, string(c.Status), c.Epoch
 	return &job{
-		call: &insertCall{sid, append(fixed, live...)}, rows: changeRows(ch),
+		call: &insertCall{sid, append(fixed, live...)}, run: putRecordings(ch.Recordings), rows: changeRows(ch),
 		undo: func(b *batch) error {
 			n, err := b.exec("DELETE FROM calls WHERE sid = ? AND status = ? AND epoch = ?", sid, status, epoch)
 			if err != nil || n == 0 {
@@ -186,7 +186,7 @@ func (s *Store) save(ctx context.Context, c *call.Call, from call.Status, owner 
 	}
 	args := append(values, c.SID, string(from), c.Epoch)
 	refusal := fmt.Errorf("store: call %s: %w: no longer %s under epoch %d", c.SID, call.ErrConflict, from, c.Epoch)
-	rows := changeRows(ch)
+	rows, recordings := changeRows(ch), putRecordings(ch.Recordings)
 	j := &job{rows: rows}
 	if epoch != 0 && c.Epoch == 0 && c.Status == from { // a claim: its caller reads the queue again
 		j.undo = unclaim(c, from, epoch, ch)
@@ -195,12 +195,17 @@ func (s *Store) save(ctx context.Context, c *call.Call, from call.Status, owner 
 	}
 	j.run = func(b *batch) error {
 		n, err := b.exec(callSave, args...)
-		if err != nil || n > 0 {
+		if err != nil {
 			return err
 		}
+		if n > 0 {
+			return recordings(b)
+		}
 		if b.repeated[c.SID] && epoch != 0 {
-			j.rows, err = again(b, args, epoch, rows, refusal)
-			return err
+			if j.rows, err = again(b, args, epoch, rows, refusal); err != nil {
+				return err
+			}
+			return recordings(b)
 		}
 		return refusal
 	}

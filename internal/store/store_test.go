@@ -75,6 +75,8 @@ func contract(t *testing.T, b backend) {
 		{"contacts of phones come, go and expire", testLocations},
 		{"trunks of the first schema are kept", testMigrateTrunks},
 		{"there are no more resources than there may be", testLimits},
+		{"a recording goes with its call, then by itself", testRecordings},
+		{"recordings are listed newest first", testRecordingLists},
 		{"accounts are put", testAccounts},
 		{"each opening has its own epoch", testEpoch},
 		{"a closed store is unavailable", testClosed},
