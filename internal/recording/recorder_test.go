@@ -392,9 +392,9 @@ func TestRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put("RE1.wav", append(spoolHeader(1, 5), sent...))             // the header is older than the audio
-	put("RE2.wav", append(spoolHeader(2, 0), sent[:10001]...))     // half a sample
-	put("RE3.wav", spoolHeader(1, 0)[:7])                          // died in Start
+	put("RE1.wav", append(spoolHeader(1, 5), sent...))              // the header is older than the audio
+	put("RE2.wav", append(spoolHeader(2, 0), sent[:10001]...))      // half a sample
+	put("RE3.wav", spoolHeader(1, 0)[:7])                           // died in Start
 	put("RE4.wav", bytes.Repeat([]byte("no recording of ours"), 9)) // stays as it is
 	put("else.txt", nil)
 	got, err := Recover(dir)
