@@ -25,6 +25,11 @@ type Config struct {
 	Publisher Publisher
 	// CallbacksDue is told that callbacks were committed.
 	CallbacksDue func()
+	// Recordings keeps what is known of recordings, and Erase is told that some were deleted; nil without them.
+	Recordings RecordingStore
+	Erase      func()
+	// BaseURL is where our APIs are for others, such as http://127.0.0.1:4600; nil leaves links as paths.
+	BaseURL func() string
 	// Trunks are the trunks as they are now.
 	Trunks func() []call.Trunk
 	// Domains are the SIP domains as they are now; nil: there are none. Locations is where their phones are, needed
@@ -260,6 +265,13 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		return nil, err
 	}
 	c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
+	if p.Byoc != "" {
+		t := m.byoc(accountSID, p.Byoc)
+		if t == nil {
+			return nil, twilio.Errf(20404, "The requested resource %s was not found", p.Byoc)
+		}
+		c.QueueKey, c.TrunkSID = t.SID, t.SID
+	}
 	ch := call.Change{Events: newEvents(c, now, "created", "queued")}
 	for _, w := range p.Warnings {
 		ch.Notifications = append(ch.Notifications, notification(c, w, now))

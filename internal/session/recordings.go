@@ -1,0 +1,168 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
+	"github.com/offhook/offhook/twiliocall"
+)
+
+// RecordingStore is what the manager needs of the store for recordings. Safe for concurrent use.
+type RecordingStore interface {
+	// SaveRecording writes a recording of a call that nobody runs, whose stored status is from, with its change;
+	// call.ErrLive while a session has the call, call.ErrConflict when the status is another.
+	SaveRecording(ctx context.Context, r *call.Recording, from call.RecordingStatus, ch call.Change) error
+	Recording(ctx context.Context, accountSID, sid string) (*call.Recording, error)
+	DeleteRecording(ctx context.Context, accountSID, sid string) error
+}
+
+// errNotRecordable refuses to start a recording (related-resources, Recordings of a call).
+func errNotRecordable() error {
+	return twilio.Errf(21220, "Requested resource is not eligible for recording")
+}
+
+// StartRecording starts a recording of a live call.
+func (m *Manager) StartRecording(ctx context.Context, accountSID, callSID string, p call.RecordingParams) (*call.Recording, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	c, err := m.Store.Call(ctx, accountSID, callSID)
+	if err != nil {
+		return nil, err
+	}
+	if c.Status != call.InProgress {
+		return nil, errNotRecordable()
+	}
+	return nil, twilio.Errf(20001, "Recording of live calls is not available in this version")
+}
+
+// UpdateRecording pauses, resumes or stops a recording of a live call; sid may be Twilio.CURRENT, the only one
+// that runs.
+func (m *Manager) UpdateRecording(ctx context.Context, accountSID, callSID, sid string, u call.RecordingUpdate) (*call.Recording, error) {
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	if _, err := m.Store.Call(ctx, accountSID, callSID); err != nil {
+		return nil, err
+	}
+	if sid == CurrentRecording {
+		return nil, twilio.Errf(21220, "No recording of this call runs")
+	}
+	r, err := m.Recordings.Recording(ctx, accountSID, sid)
+	if err != nil {
+		return nil, err
+	}
+	if r.CallSID != callSID || r.Status == call.RecordingDeleted {
+		return nil, call.ErrNotFound
+	}
+	return nil, twilio.Errf(21220, "The recording is %s: it cannot be changed any more", r.Status)
+}
+
+// CurrentRecording stands for the SID of the only recording of a call that runs.
+const CurrentRecording = "Twilio.CURRENT"
+
+// DeleteRecording removes a recording that has ended: its audio at once, its metadata later.
+func (m *Manager) DeleteRecording(ctx context.Context, accountSID, sid string) error {
+	err := m.Recordings.DeleteRecording(ctx, accountSID, sid)
+	if errors.Is(err, call.ErrLive) {
+		return twilio.Errf(20009, "The recording has not ended")
+	}
+	if err == nil && m.Erase != nil {
+		m.Erase()
+	}
+	return err
+}
+
+// SettleRecording stores what became of a recording, with its event and callback: as a change of its call while
+// a session has that, otherwise by itself. call.ErrConflict says that its stored status is not from.
+func (m *Manager) SettleRecording(ctx context.Context, r *call.Recording, from call.RecordingStatus) error {
+	for range 3 { // the call may end while we look
+		if s := m.session(r.CallSID); s != nil {
+			err := s.do(ctx, func() error {
+				if slices.ContainsFunc(s.unsaved.Recordings, func(u *call.Recording) bool { return u.SID == r.SID && u.Status == r.Status }) {
+					return s.write(saveTimeout) // the store refused it before
+				}
+				stored, err := m.Recordings.Recording(ctx, r.AccountSID, r.SID)
+				if err != nil {
+					return err
+				}
+				if stored.Status != from {
+					return fmt.Errorf("session: recording %s: %w: it is %s", r.SID, call.ErrConflict, stored.Status)
+				}
+				return s.saveRecording(r, saveTimeout)
+			})
+			if errors.Is(err, errOver) {
+				continue
+			}
+			return err
+		}
+		c, err := m.Store.Call(ctx, r.AccountSID, r.CallSID)
+		if errors.Is(err, call.ErrNotFound) { // deleted: what was promised is owed all the same
+			c, err = &call.Call{SID: r.CallSID, AccountSID: r.AccountSID}, nil
+		}
+		if err != nil {
+			return err
+		}
+		ch := recordingChange(c, r, m.Clock.Now(), m.baseURL())
+		err = m.Recordings.SaveRecording(ctx, r, from, ch)
+		if errors.Is(err, call.ErrLive) {
+			continue
+		}
+		if err == nil {
+			m.publish(ch)
+		}
+		return err
+	}
+	return fmt.Errorf("session: recording %s: %w: its call changes hands", r.SID, call.ErrUnavailable)
+}
+
+// saveRecording stores a recording of this call as it is now, with the event and the callback of its status. It
+// runs in the session's loop. A change that the store refuses stays with what is unsaved, and goes with the next
+// write.
+func (s *Session) saveRecording(r *call.Recording, timeout time.Duration) error {
+	ch := recordingChange(s.call, r, s.m.Clock.Now(), s.m.baseURL())
+	s.unsaved.Events = append(s.unsaved.Events, ch.Events...)
+	s.unsaved.Callbacks = append(s.unsaved.Callbacks, ch.Callbacks...)
+	s.unsaved.Recordings = append(s.unsaved.Recordings, r.Clone())
+	s.snapshot.Store(s.call.Clone())
+	return s.write(timeout)
+}
+
+// recordingChange is the event and the callback of the status that r has now, as a change of c, whose event
+// sequence it counts up.
+func recordingChange(c *call.Call, r *call.Recording, now time.Time, base string) (ch call.Change) {
+	seq := c.EventSeq
+	if name := r.EventName(); name != "" {
+		data, err := json.Marshal(twiliocall.RecordingEvent{Call: c.Resource(), Recording: r.Resource(base)})
+		if err != nil { // metadata was decoded from JSON, so it encodes
+			panic("session: recording resource: " + err.Error())
+		}
+		ch.Events = []call.Event{{
+			ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
+			Seq: c.EventSeq, Name: name, Time: now, Data: data,
+		}}
+		c.EventSeq++
+	}
+	if r.CallbackDue() {
+		ch.Callbacks = []call.Callback{{
+			ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
+			Seq: seq, Method: r.Options.StatusMethod, URL: r.Options.StatusURL,
+			Params: url.Values(r.CallbackParams(base)), CreatedAt: now,
+		}}
+	}
+	return ch
+}
+
+func (m *Manager) baseURL() string {
+	if m.BaseURL == nil {
+		return ""
+	}
+	return m.BaseURL()
+}
