@@ -23,11 +23,11 @@ func (o *outlet) send(p []byte, _ netip.AddrPort) error {
 }
 
 // listening is a flow whose party hears another one, without an engine.
-func listening() (w *worker, f *flow, out *outlet) {
+func listening(tones *tones) (w *worker, f *flow, out *outlet) {
 	w, out = newWorker(clock.System, nil, clock.System.Now()), new(outlet)
 	f = &flow{
 		worker: w, stream: new(Stream), sink: newEars(), rtp: out, rtcp: new(outlet),
-		started: true, described: true, play: playout{tones: makeTones()},
+		started: true, described: true, play: playout{tones: tones},
 		setup: setup{send: true, event: format{codec: event, pt: 101}, packets: 1},
 		ssrc:  rand.Uint32(), seq: uint16(rand.Uint32()), tsBase: rand.Uint32(),
 	}
@@ -40,6 +40,7 @@ func listening() (w *worker, f *flow, out *outlet) {
 // talker is a source of packets that lets some of them be lost, late and doubled.
 type talker struct {
 	h    header
+	kind codec // of the last one
 	id   uint32
 	lost []heldBack
 }
@@ -54,6 +55,7 @@ func (s *talker) next(n uint16) {
 		s.h.seq++
 		s.h.timestamp += audio.FrameSamples
 		s.id++
+		s.kind = pcmu
 		if n > 1 {
 			s.lost = append(s.lost, heldBack{s.h, s.id})
 		}
@@ -66,12 +68,13 @@ func FuzzRelayedNumbers(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 6, 6, 0, 7, 0, 8, 0, 9, 0, 10, 11, 0, 12, 0})
 	f.Add([]byte{0, 1, 7, 2, 0, 1, 1, 9, 2, 2, 2})
 	f.Add([]byte{8, 8, 0, 8, 0, 8, 2, 0, 1, 0, 8, 2})
+	tones := makeTones()
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		if len(ops) > 500 {
 			return
 		}
-		w, flow, out := listening()
-		src := talker{h: header{ssrc: 1, seq: 65530, timestamp: 1<<32 - 500}}
+		w, flow, out := listening(tones)
+		src := talker{kind: pcmu, h: header{ssrc: 1, seq: 65530, timestamp: 1<<32 - 500}}
 		key := header{ssrc: 2, seq: 9, timestamp: 77}
 		frame := int64(0)
 		content := map[uint16][]byte{}
@@ -130,7 +133,7 @@ func FuzzRelayedNumbers(f *testing.F) {
 				}
 			case 3: // a duplicate
 				late = true
-				hear(src.h, pcmu, src.id)
+				hear(src.h, src.kind, src.id)
 			case 4: // another source
 				src.h.ssrc += 2
 				src.h.seq, src.h.timestamp = src.h.seq*31+7, src.h.timestamp*17+3
@@ -157,6 +160,7 @@ func FuzzRelayedNumbers(f *testing.F) {
 			case 9: // a key of the same source
 				src.h.seq++
 				src.id++
+				src.kind = event
 				hear(src.h, event, src.id)
 			case 10: // a pause
 				for range relayGap + 2 {
