@@ -68,6 +68,8 @@ type Config struct {
 	Store Store
 	// Routing keeps SIP domains, trunks and what belongs to them.
 	Routing Routing
+	// Recordings are what calls recorded. The zero value has none.
+	Recordings Recordings
 	// RoutingChanged is told when any of that was changed. Default: nobody is.
 	RoutingChanged func(context.Context) error
 	// MaxConcurrent bounds the requests worked on at once; more are refused with 20429. Default 0, no bound.
@@ -137,6 +139,7 @@ func (a *api) route() {
 	r.Post(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.updateNumber))
 	r.Delete(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.deleteNumber))
 
+	a.routeRecordings()
 	a.routeDomains()
 	a.routeTrunks()
 
@@ -158,13 +161,13 @@ func (a *api) route() {
 // the account.
 var (
 	unavailableCall = []string{
-		"Events", "Payments", "Recordings", "Siprec", "Streams", "Transcriptions",
+		"Events", "Payments", "Siprec", "Streams", "Transcriptions",
 		"UserDefinedMessageSubscriptions", "UserDefinedMessages",
 	}
 	unavailableAccount = []string{
 		"Addresses", "Applications", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
 		"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
-		"Keys", "Messages", "OutgoingCallerIds", "Queues", "Recordings", "SMS", "SigningKeys", "Tokens",
+		"Keys", "Messages", "OutgoingCallerIds", "Queues", "SMS", "SigningKeys", "Tokens",
 		"Transcriptions", "Usage",
 	}
 )
@@ -269,6 +272,7 @@ type request struct {
 	account *call.Account
 	enc     enc // the answer, sent in one piece
 	sent    bool
+	media   string // the format of the audio that is asked for, "" when it is none
 }
 
 // parsePath takes the version and the suffix off the path and notes the format that the suffix asks for.
@@ -280,6 +284,10 @@ func (q *request) parsePath() (string, error) {
 	path, ok := strings.CutPrefix(q.r.URL.Path, base)
 	if !ok || (path != "" && path[0] != '/') {
 		return "", q.notFound()
+	}
+	if of, format, ok := mediaPath(path); ok && (q.r.Method == http.MethodGet || q.r.Method == http.MethodHead) {
+		q.media = format
+		return of + mediaRoute, nil
 	}
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	dot := strings.LastIndexByte(name, '.')

@@ -17,6 +17,9 @@ import (
 // authenticate checks the Basic credentials, account SID and auth token (calls-api section 2), and that
 // the path is that account's.
 func (q *request) authenticate(path string) error {
+	if done, err := q.authenticateMedia(path); done || err != nil {
+		return err
+	}
 	sid, token, _ := q.r.BasicAuth()
 	account, err := q.api.accounts.authenticate(q.r.Context(), sid, token)
 	if err != nil {
@@ -78,6 +81,19 @@ func (a *accounts) authenticate(ctx context.Context, sid, token string) (*call.A
 		return nil, twilio.Err(20003)
 	}
 	return account.Account, nil
+}
+
+// find is an account whose credentials nobody shows.
+func (a *accounts) find(ctx context.Context, sid string) (*call.Account, error) {
+	now := a.clock.Now()
+	a.mu.RLock()
+	account := a.recent[sid]
+	a.mu.RUnlock()
+	if account.Account != nil && now.Before(account.until) {
+		return account.Account, nil
+	}
+	account, err := a.read(ctx, sid, now)
+	return account.Account, err
 }
 
 func (a *accounts) read(ctx context.Context, sid string, now time.Time) (cachedAccount, error) {

@@ -67,6 +67,8 @@ func TestKeysAreTheSchemas(t *testing.T) {
 		"notification.json":      "api.v2010.account.notification-instance",
 		"notification_call.json": "api.v2010.account.call.call_notification-instance",
 		"account.json":           "api.v2010.account",
+		"recording.json":         "api.v2010.account.recording",
+		"recording_call.json":    "api.v2010.account.call.call_recording",
 	} {
 		// annotation left the schema but is still in payloads (calls-api section 5).
 		check(file, keys(read(file), "annotation"), keys(spec.Components.Schemas[schema].Properties))
@@ -75,6 +77,7 @@ func TestKeysAreTheSchemas(t *testing.T) {
 		"calls.json":         "/Calls.json",
 		"numbers.json":       "/IncomingPhoneNumbers.json",
 		"notifications.json": "/Calls/{CallSid}/Notifications.json",
+		"recordings.json":    "/Recordings.json",
 	} {
 		response := spec.Paths[base+"/Accounts/{AccountSid}"+path].Get.Responses["200"]
 		check(file, keys(read(file)), keys(response.Content["application/json"].Schema.Properties))
