@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -296,6 +297,8 @@ func TestOneMessageInPieces(t *testing.T) {
 type dns struct {
 	t    testing.TB
 	conn net.PacketConn
+
+	mu   sync.Mutex
 	recs map[string][][]byte // "name type" to data
 }
 
@@ -331,15 +334,21 @@ func dnsName(name string) (b []byte) {
 
 // The records are to be given before the first question.
 func (d *dns) srv(name string, priority, weight, port uint16, target string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	b := []byte{byte(priority >> 8), byte(priority), byte(weight >> 8), byte(weight), byte(port >> 8), byte(port)}
 	d.recs[name+" 33"] = append(d.recs[name+" 33"], append(b, dnsName(target)...))
 }
 
 func (d *dns) a(name, addr string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.recs[name+" 1"] = append(d.recs[name+" 1"], netip.MustParseAddr(addr).AsSlice())
 }
 
 func (d *dns) answer(q []byte) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if len(q) < 17 {
 		return nil
 	}
