@@ -12,8 +12,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/store"
 )
 
@@ -70,7 +72,12 @@ func crashChild(dir string) {
 		go func() {
 			for {
 				c := newCall(morning)
-				if err := s.CreateCall(context.Background(), c, changeOf(c, 0, "queued", "https://app.example/")); err != nil {
+				err := s.CreateCall(context.Background(), c, changeOf(c, 0, "queued", "https://app.example/"))
+				if errors.Is(err, call.ErrUnavailable) { // the disk is busy: not acknowledged
+					_ = clock.Sleep(context.Background(), clock.System, 10*time.Millisecond)
+					continue
+				}
+				if err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					os.Exit(1)
 				}
