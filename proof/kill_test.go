@@ -94,6 +94,7 @@ type caller struct {
 	*phone.Call
 	rang bool // heard 180 or 200 before the kill: the call is stored
 	code int  // 200 when it was answered before the kill
+	over bool // it had ended by then
 }
 
 func (r *round) run() {
@@ -194,6 +195,9 @@ func (r *round) callAndKill(delay time.Duration) {
 	stop()
 	callers.Wait()
 	r.engine.kill()
+	for _, c := range r.in {
+		_, c.over = c.End()
+	}
 }
 
 // callIn makes a call to one of the engine's numbers and notes what it heard until the kill.
@@ -227,14 +231,22 @@ func (r *round) callIn(ctx context.Context, i int) {
 }
 
 // inbound checks the calls that came in before the kill: those that were told of by us are there, once, and
-// final; who talked was hung up. Who heard it ring hears no more: a new process has no transaction to answer in.
+// final; who talked was hung up, and who heard it ring was refused.
 func (r *round) inbound() (ringing, talking int) {
 	for _, c := range r.in {
 		if !c.rang {
 			c.Hangup()
 			continue // not stored as far as anybody knows
 		}
-		_, over := c.End()
+		select {
+		case <-c.HungUp():
+		case <-time.After(time.Until(r.engine.started.Add(patience))):
+		}
+		end, over := c.End()
+		if !over {
+			r.t.Errorf("%s rang, its final response was %d, and it was not told of the end", c.From(), c.code)
+			c.Hangup()
+		}
 		found, err := r.engine.from(c.From())
 		if err != nil || len(found) != 1 {
 			r.t.Errorf("%s rang, and there are %d calls of it: %v", c.From(), len(found), err)
@@ -250,16 +262,14 @@ func (r *round) inbound() (ringing, talking int) {
 		case c.code == 200:
 			want = "completed"
 			talking++
-			if !over {
-				r.t.Errorf("%s from %s: the phone was not told", sid, c.From())
-			}
-		case over: // its end had come before, or the answer and its end were on their way
+		case c.over: // its end had come before, or the answer and its end were on their way
 			want = status
 		default:
 			ringing++
-			c.Hangup()
 			if status == "completed" { // its 200 had been stored, and did not leave
 				want = status
+			} else if over && end.Code != 503 {
+				r.t.Errorf("%s from %s rang: %s, want 503", sid, c.From(), end)
 			}
 		}
 		if status != want {

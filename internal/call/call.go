@@ -164,6 +164,9 @@ type Dialog struct {
 	Transport string   `json:"transport"`          // UDP or TCP
 	Dest      string   `json:"dest"`               // host:port the next request goes to
 	UAS       bool     `json:"uas,omitempty"`      // the peer sent the INVITE
+	Vias      []string `json:"vias,omitempty"`     // of his INVITE until it is answered, for a refusal,
+	Source    string   `json:"source,omitempty"`   // the host:port it came from
+	PeerCSeq  uint32   `json:"peerCseq,omitempty"` // and its CSeq
 }
 
 // Cause is why a call ended. The status tells the application what happened, the cause tells the operator.

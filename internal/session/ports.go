@@ -67,7 +67,7 @@ type Dialer interface {
 	// *call.LegError.
 	NewLeg(spec call.OutboundLeg) (Leg, error)
 	// EndStored ends a call of an earlier process by its stored dialog: BYE when it was answered, else
-	// CANCEL. It waits for the peer's answer, at most half a minute or until ctx is done.
+	// CANCEL, or 503 when the INVITE was the peer's. It waits for the peer's answer, at most half a minute or until ctx is done.
 	EndStored(ctx context.Context, d *call.Dialog, answered bool) error
 	// Self is the host:port of our own SIP listener, for calls to our own numbers.
 	Self() string

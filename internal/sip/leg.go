@@ -424,6 +424,12 @@ func (l *Leg) publish() {
 	if l.out.req != nil && !l.out.answered {
 		s.CSeq = l.out.req.CSeq().SeqNo // a CANCEL needs the INVITE's; PRACKs have raised the dialog's
 	}
+	if l.uas && !l.in.answered {
+		s.Source, s.PeerCSeq = l.in.req.Source(), l.in.req.CSeq().SeqNo
+		for _, via := range l.in.req.GetHeaders("Via") {
+			s.Vias = append(s.Vias, via.Value())
+		}
+	}
 	l.dialog.Store(s)
 	if a := l.hop.addr.Addr(); l.peer.IsValid() && a != l.peer {
 		l.e.moved(l.peer, a)

@@ -5,21 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
 )
 
 // cseqGap is added to a stored CSeq: session refreshes raise it without a trip to the store.
 const cseqGap = 1000
 
 // EndStored ends a call of an earlier process from its stored dialog: BYE when it was answered, CANCEL when
-// our INVITE was under way, nothing for an unanswered call from outside, whose transaction died with the
-// process. It waits for the peer's answer, at most Timer F (32 s) or until ctx is done.
+// our INVITE was under way, 503 when it was the peer's and has no final response yet. It waits for the peer's
+// answer, at most Timer F (32 s) or until ctx is done.
 func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool) error {
-	if s == nil || s.UAS && !answered {
+	if s == nil || s.UAS && !answered && len(s.Vias) == 0 {
 		return nil
 	}
 	d, h, err := restore(s)
@@ -33,7 +35,7 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 		return ErrClosed
 	}
 	e.rememberLocked(d.callID) // its answers may enter
-	if !answered {
+	if !answered && !s.UAS {
 		e.orphans[key] = &orphan{d: d, hop: h}
 	}
 	e.work.Add(1)
@@ -45,9 +47,15 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 		delete(e.orphans, key)
 		e.forgetLocked(d.callID)
 	})
+	if !answered && s.UAS {
+		return e.refuseStored(ctx, s, &d, h)
+	}
 	if answered {
 		bye := e.request(&d, sip.BYE, d.cseq+cseqGap, newBranch(), h)
 		res, err := e.finalOf(ctx, bye)
+		if err == nil && res.StatusCode == 481 && len(s.Vias) > 0 { // our 200 was stored, and did not leave
+			return e.refuseStored(ctx, s, &d, h)
+		}
 		if err != nil || res.StatusCode != 401 && res.StatusCode != 407 || s.UAS {
 			return err
 		}
@@ -71,6 +79,54 @@ func (e *Endpoint) EndStored(ctx context.Context, s *call.Dialog, answered bool)
 		branch = nextBranch(branch)
 		d.cseq++
 	}
+}
+
+// refuseStored answers a peer's INVITE that an earlier process left without a final response. Its transaction is
+// gone, so the response goes by the stored Vias, over UDP often enough to get through when some are lost; the ACKs
+// are nobody's.
+func (e *Endpoint) refuseStored(ctx context.Context, s *call.Dialog, d *dialog, h hop) error {
+	var b strings.Builder
+	b.WriteString("INVITE sip:gone SIP/2.0\r\n")
+	for _, via := range s.Vias {
+		b.WriteString("Via: " + via + "\r\n")
+	}
+	fmt.Fprintf(&b, "From: <%s>;tag=%s\r\nTo: <%s>;tag=%s\r\nCall-ID: %s\r\nCSeq: %d INVITE\r\nContent-Length: 0\r\n\r\n",
+		s.RemoteURI, s.RemoteTag, s.LocalURI, s.LocalTag, s.CallID, s.PeerCSeq)
+	m, err := sip.ParseMessage([]byte(b.String()))
+	invite, ok := m.(*sip.Request)
+	if err != nil || !ok {
+		return fmt.Errorf("sip: stored INVITE %s: %w", s.CallID, err)
+	}
+	invite.SetTransport(s.Transport)
+	invite.SetSource(s.Source)
+	res := e.response(invite, 503, "Service Unavailable", retryAfter())
+	res.SetDestination("") // by the Via: received, and rport or its own port
+	to, err := netip.ParseAddrPort(res.Destination())
+	if err != nil { // a name
+		to = h.addr
+	}
+	res.SetDestination(to.String())
+	way := e.request(d, sip.OPTIONS, 0, newBranch(), hop{to, s.Transport}) // finds the connection, and is not sent
+	for pause := t1; ; pause *= 2 {
+		if err := e.writeVia(way, res); err != nil || s.Transport != "UDP" || pause > 2*t1 {
+			return err
+		}
+		if err := clock.Sleep(ctx, e.cfg.Clock, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// writeVia sends a response on the connection that a request would take.
+func (e *Endpoint) writeVia(way *sip.Request, res *sip.Response) error {
+	ctx, cancel := e.dialContext()
+	defer cancel()
+	c, err := e.tp.ClientRequestConnection(ctx, way)
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = c.TryClose() }()
+	return c.WriteMsg(res)
 }
 
 // resends is how many INVITEs may have followed the stored one to the same address: answers to challenges.

@@ -68,6 +68,43 @@ func TestCallsOfAnEarlierProcessAreEnded(t *testing.T) {
 	}
 }
 
+// Who called and heard it ring gets a final response from the next process, in the transaction that he still has.
+func TestACallerOfAnEarlierProcessIsRefused(t *testing.T) {
+	for name, answered := range map[string]bool{"ringing": false, "with an answer that was stored and did not leave": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first := start(t, nil)
+			p := newPeer(t, first)
+			s := p.script()
+			s.ask("INVITE", 7, "", "sdp")
+			in := first.incoming(t)
+			in.leg.Ring()
+			ringing := s.response("INVITE", 180)
+			stored := in.leg.Dialog()
+			in.leg.drop()
+			ended(t, in.leg)
+
+			second := start(t, func(c *Config) { c.Dev = false })
+			p.to.Port = int(second.Addr().Port())
+			done := make(chan error, 1)
+			go func() { done <- second.EndStored(t.Context(), stored, answered) }()
+			if answered {
+				s.answer(s.request("BYE"), 481, "")
+			}
+			for range 3 {
+				res := s.response("INVITE", 503)
+				if res.Via().Value() != ringing.Via().Value() || res.CSeq().Value() != "7 INVITE" || tagOf(res.To().Params) != tagOf(ringing.To().Params) ||
+					tagOf(res.From().Params) != tagOf(ringing.From().Params) || res.GetHeader("Retry-After") == nil {
+					t.Errorf("%s\nbehind\n%s", res, ringing)
+				}
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestAHeldACKLeavesWhenItIsAllowed(t *testing.T) {
 	st := start(t, nil)
 	p := newPeer(t, st)
