@@ -74,7 +74,7 @@ func conversation(t *testing.T, options ...offhooktest.Option) (srv *offhooktest
 func TestDialWhenTwoAnswerAtTheSameMoment(t *testing.T) {
 	srv := offhooktest.Start(t)
 	app := srv.App(t)
-	carol := "+15550130"
+
 	app.On("/voice", `<Response><Dial action="/after"><Number statusCallback="/status">`+bob+`</Number><Number statusCallback="/status">`+carol+`</Number></Dial></Response>`)
 	app.On("/after", `<Response/>`)
 	srv.Number(t, own, app.URL("/voice"))

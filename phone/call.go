@@ -69,6 +69,8 @@ type Call struct {
 	inviteReq *sip.Request
 	acks      map[uint32]ackWait // 2xx of ours without their ACK yet, by CSeq
 
+	referral referral
+
 	// Listening.
 	cursor    int // heard up to here by the Wait methods
 	keyCursor int // received keys up to here

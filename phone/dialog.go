@@ -155,6 +155,10 @@ func (c *Call) onRequest(req *sip.Request, tx *sip.ServerTx, reply func(int, str
 		reply(491, "Request Pending")
 	case req.Method == sip.INVITE || req.Method == sip.UPDATE && len(req.Body()) > 0:
 		c.onOffer(req, tx, reply)
+	case req.Method == sip.REFER && st == answered:
+		c.onRefer(req, reply)
+	case req.Method == sip.NOTIFY:
+		c.onNotify(req, reply)
 	default:
 		reply(200, "OK")
 	}

@@ -32,6 +32,9 @@ type Config struct {
 	// OnCall handles an incoming call in a goroutine of its own; the call is hung up when it returns.
 	// Without it calls come out of Incoming.
 	OnCall func(*Call)
+	// OnRefer is told whom the far end asks this phone to call instead of it, and returns the final SIP code of that
+	// call. It may take its time. Without it every transfer succeeds, and nobody is called.
+	OnRefer func(c *Call, uri string) (code int)
 	// Speak makes speech for scripts and simulated people, 8 kHz. Without it, or when it fails, each text
 	// is a babble of its own that a detector takes for speech and nobody understands.
 	Speak func(ctx context.Context, text string) ([]int16, error)
@@ -211,7 +214,7 @@ func (p *Phone) find(req *sip.Request) *Call {
 	return p.calls[dialogKey{req.CallID().Value(), tag}]
 }
 
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, MESSAGE"
+const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY, MESSAGE"
 
 // onRequest takes every request; sipgo calls it in a goroutine of its own each time.
 func (p *Phone) onRequest(req *sip.Request, tx *sip.ServerTx) {
