@@ -672,7 +672,7 @@ func (s *Session) flush() {
 	noted := len(s.notes) > 0
 	s.notesMu.Unlock()
 	u := &s.unsaved
-	if !noted && len(u.Events)+len(u.Callbacks)+len(u.Notifications) == 0 && s.stored == s.call.Status {
+	if !noted && len(u.Events)+len(u.Callbacks)+len(u.Notifications)+len(u.Recordings) == 0 && s.stored == s.call.Status {
 		return
 	}
 	if err := s.write(laterTimeout); err != nil {
