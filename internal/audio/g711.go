@@ -147,3 +147,18 @@ func ALawToULaw(dst, alaw []byte) {
 
 // ALawSilence is the A-law code nearest to a zero sample.
 const ALawSilence = 0xD5
+
+// softer is each µ-law code at half its amplitude.
+var softer = func() (t [256]byte) {
+	for i := range t {
+		t[i] = EncodeULaw([]int16{ulawToLinear[i] / 2})[0]
+	}
+	return t
+}()
+
+// Soften takes 6 dB off ulaw, in place.
+func Soften(ulaw []byte) {
+	for i, code := range ulaw {
+		ulaw[i] = softer[code]
+	}
+}

@@ -62,8 +62,7 @@ type flow struct {
 	keys     keyReader
 	tones    *audio.DTMFDetector // keys as tones, when telephone-event was not agreed on; else nil
 	reporter reporter
-	// listen gets each audio packet when somebody needs samples (see JitterBuffer); nil for most.
-	listen func(h header, c codec, payload []byte)
+	tapped   *tapped // nil when nobody wants samples
 
 	relay    relay   // whom the party hears
 	audience []*flow // who hears the party
@@ -154,8 +153,8 @@ func (f *flow) packet(w *worker, p *packet) {
 		if f.tones != nil && h.seq == f.rx.maxSeq { // a late packet would cut a tone in two
 			f.hearTones(w, kind, payload)
 		}
-		if f.listen != nil {
-			f.listen(h, kind, payload)
+		if f.tapped != nil {
+			f.tapped.in.put(w, h.timestamp, kind, payload)
 		}
 		f.share(w, p.at, h, kind, payload)
 	case unknown: // comfort noise, or a codec that nobody agreed on: a sign of life
@@ -256,7 +255,10 @@ func (f *flow) transmit(w *worker, n int64) {
 			f.sendFrame(w, own, fr, to)
 		}
 	} else {
-		f.talking = false
+		f.talking, fr.ulaw = false, nil
+	}
+	if f.tapped != nil {
+		f.tapped.tick(n, fr.ulaw)
 	}
 	if f.reportIn--; f.reportIn <= 0 {
 		f.reportIn = nextReport()

@@ -10,25 +10,41 @@ import (
 
 	"github.com/pion/rtp"
 
+	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/clock"
 )
 
 // taken is what the samples of a stream's peer were: those of the peer himself and those of anybody else.
 type taken struct{ own, others atomic.Int64 }
 
-// tap listens to s as whoever needs samples does. The peer's packets are filled with 0x55.
+// Write counts frames: the peer's are filled with 0x55, an attacker's with 0x2a, what is made up of neither.
+func (k *taken) Write(track int, _ int64, ulaw []byte) {
+	switch {
+	case track != audio.Inbound || len(ulaw) == 0:
+	case ulaw[0] == 0x55:
+		k.own.Add(1)
+	case ulaw[0] == 0x2a:
+		k.others.Add(1)
+	}
+}
+
+// comes waits until n frames of the peer's were heard, which is some frames after they came.
+func (k *taken) comes(t *testing.T, s *Stream, n int64) {
+	t.Helper()
+	for limit := clock.System.Now().Add(patience); k.own.Load() < n; {
+		if clock.System.Now().After(limit) {
+			t.Fatalf("%d packets of %d heard", k.own.Load(), n)
+		}
+		tell(t, s, func(*flow) {})
+	}
+}
+
+// tap listens to s as whoever needs samples does.
 func tap(t *testing.T, s *Stream) *taken {
 	t.Helper()
 	k := &taken{}
-	tell(t, s, func(f *flow) {
-		f.listen = func(_ header, _ codec, payload []byte) {
-			if len(payload) > 0 && payload[0] == 0x55 {
-				k.own.Add(1)
-			} else {
-				k.others.Add(1)
-			}
-		}
-	})
+	s.Tap(k)
+	tell(t, s, func(*flow) {})
 	return k
 }
 

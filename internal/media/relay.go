@@ -135,6 +135,9 @@ func (f *flow) pass(w *worker, h header, kind codec, payload []byte) {
 		f.lastTS = out.timestamp
 	}
 	f.sendPacket(w, out, len(payload), to)
+	if f.tapped != nil && kind != event {
+		f.tapped.out.put(w, h.timestamp, kind, payload)
+	}
 }
 
 // renumber is the place of a packet in what f sends. It is false for one whose number went to another packet: to

@@ -204,26 +204,6 @@ func TestKeysAreHeardAsTones(t *testing.T) {
 	}
 }
 
-func TestAListenerGetsTheAudio(t *testing.T) {
-	e := newTestEngine(t, Config{})
-	p := newPhone(t)
-	s := p.call(e, newEars())
-	b, heard := new(JitterBuffer), make([]byte, audio.FrameSamples)
-	tell(t, s, func(f *flow) {
-		f.listen = func(h header, _ codec, payload []byte) { b.Put(h.timestamp, payload) }
-	})
-	p.talk(3)
-	tell(t, s, func(f *flow) {
-		f.receive(f.worker)
-		for range jitterTarget/jitterFrame + 1 {
-			b.Read(heard)
-		}
-	})
-	if !bytes.Equal(heard, numbered(0x55)) {
-		t.Errorf("heard %x", heard[:4])
-	}
-}
-
 func TestKeysBeforeStart(t *testing.T) {
 	e := newTestEngine(t, Config{})
 	p, sink := newPhone(t), newEars()

@@ -42,8 +42,9 @@ type worker struct {
 
 	batch batch
 	out   [headerSize + maxRelayed + maxTag]byte
-	pcm   []int16  // scratch of hearTones
-	count counters // read by anyone
+	ulaw  [maxRelayed]byte // scratch of what is not µ-law
+	pcm   []int16          // scratch of hearTones
+	count counters         // read by anyone
 }
 
 func newWorker(c clock.Clock, w waiter, epoch time.Time) *worker {
