@@ -45,6 +45,7 @@ func (l *eagerLeg) Progress() error              { return nil }
 func (l *eagerLeg) Flush()                       {}
 func (l *eagerLeg) Loop(*audio.Clip)             {}
 func (l *eagerLeg) Hear(Leg)                     {}
+func (l *eagerLeg) Tap(audio.Tap) func()         { return func() {} }
 func (l *eagerLeg) Refer(string)                 {}
 func (l *eagerLeg) ReferReply(int, int)          {}
 func (l *eagerLeg) ReferNotify(int, int, string) {}

@@ -51,6 +51,8 @@ type Leg interface {
 	// Hear lets this party hear what the other one says, nil ends that; what is queued to play is heard instead
 	// as long as it lasts. A conversation is a.Hear(b) and b.Hear(a). It ends by itself when either leg does.
 	Hear(other Leg)
+	// Tap gives t what this party says and hears, until untap is called or the leg is over.
+	Tap(t audio.Tap) (untap func())
 
 	// Refer asks the party to call uri, with its headers, instead of us. LegReferAnswered follows, and
 	// LegReferNotified as long as the party tells how it goes.

@@ -115,10 +115,11 @@ func (l *actor) set(f func()) {
 	f()
 }
 
-func (l *actor) Flush()           { l.set(func() { l.loops = false }) }
-func (l *actor) Loop(*audio.Clip) { l.set(func() { l.loops = true }) }
-func (l *actor) Hear(other Leg)   { l.set(func() { l.hears = other }) }
-func (l *actor) Progress() error  { l.set(func() { l.early = true }); return nil }
+func (l *actor) Flush()               { l.set(func() { l.loops = false }) }
+func (l *actor) Loop(*audio.Clip)     { l.set(func() { l.loops = true }) }
+func (l *actor) Hear(other Leg)       { l.set(func() { l.hears = other }) }
+func (l *actor) Tap(audio.Tap) func() { return func() {} }
+func (l *actor) Progress() error      { l.set(func() { l.early = true }); return nil }
 
 func (l *actor) Refer(uri string)       { l.set(func() { l.referred = uri }) }
 func (l *actor) ReferReply(_, code int) { l.set(func() { l.replied = code }) }

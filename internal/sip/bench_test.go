@@ -31,6 +31,7 @@ func (nullStream) Loop(*audio.Clip)                  {}
 func (nullStream) Hear(MediaStream)                  {}
 func (nullStream) Secure()                           {}
 func (nullStream) Hold() (on, sends bool)            { return false, false }
+func (nullStream) Tap(audio.Tap) func()              { return func() {} }
 func (nullStream) Close()                            {}
 
 // BenchmarkCall is INVITE–200–ACK–BYE–200 between two endpoints of one process: both ends' cost in one figure.

@@ -210,6 +210,9 @@ func (l *Leg) Hear(other *Leg) {
 	l.media.Hear(other.media)
 }
 
+// Tap gives t what the party says and hears, until untap.
+func (l *Leg) Tap(t audio.Tap) (untap func()) { return l.media.Tap(t) }
+
 // Flush drops what plays and what is queued.
 func (l *Leg) Flush() { l.media.Flush() }
 

@@ -46,11 +46,12 @@ type MediaStream interface {
 	Start()                                      // begin sending
 	Play(c *audio.Clip) <-chan struct{}          // queue; closed when played or flushed
 	PlayDigits(digits string) <-chan struct{}
-	Loop(c *audio.Clip)     // queue it again and again, until Flush
-	Flush()                 // drop what plays and is queued
-	Hear(other MediaStream) // this party hears the other from now on, nil ends it; what plays is heard instead
-	Secure()                // only SRTP from now on; before the first description
-	Hold() (on, sends bool) // of the last offer or answer of the peer: it takes no audio, it may send some
+	Loop(c *audio.Clip)             // queue it again and again, until Flush
+	Flush()                         // drop what plays and is queued
+	Hear(other MediaStream)         // this party hears the other from now on, nil ends it; what plays is heard instead
+	Secure()                        // only SRTP from now on; before the first description
+	Hold() (on, sends bool)         // of the last offer or answer of the peer: it takes no audio, it may send some
+	Tap(t audio.Tap) (untap func()) // t gets what the party says and hears
 	Close()
 }
 

@@ -105,6 +105,7 @@ func (f *fakeStream) Loop(*audio.Clip)                  {}
 func (f *fakeStream) Hear(MediaStream)                  {}
 func (f *fakeStream) Secure()                           { f.mu.Lock(); f.secure = true; f.mu.Unlock() }
 func (f *fakeStream) Hold() (on, sends bool)            { return false, false }
+func (f *fakeStream) Tap(audio.Tap) func()              { return func() {} }
 func (f *fakeStream) Close()                            { f.mu.Lock(); f.closed = true; f.mu.Unlock() }
 
 func (f *fakeStream) state() (started, closed bool, answered, accepted int) {
