@@ -18,12 +18,18 @@ type serveCommand struct {
 	HTTP string   `name:"http" env:"OFFHOOK_HTTP" default:"127.0.0.1:4600" placeholder:"ADDR" help:"Address of the APIs (default ${default})." group:"Addresses:"`
 	SIP  []string `name:"sip" env:"OFFHOOK_SIP" default:"127.0.0.1:5060" placeholder:"ADDR" help:"Address of SIP over UDP and TCP (default ${default}); may be repeated." group:"Addresses:"`
 
+	SIPS []string `name:"sips" env:"OFFHOOK_SIPS" placeholder:"ADDR" help:"Address of SIP over TLS, such as 127.0.0.1:5061; may be repeated (default: none, and then no call goes over TLS)." group:"Addresses:"`
+
 	Admin string `name:"admin" env:"OFFHOOK_ADMIN" placeholder:"ADDR" help:"Address of metrics and profiles for operators; it asks for no password (default: none; /metrics is on --http too)." group:"Addresses:"`
 
 	RTPIP      netip.Addr `name:"rtp-ip" env:"OFFHOOK_RTP_IP" placeholder:"IP" help:"Address of RTP (default: the first --sip address)." group:"Addresses:"`
 	RTPPorts   portRange  `name:"rtp-ports" env:"OFFHOOK_RTP_PORTS" default:"16384-32767" placeholder:"MIN-MAX" help:"UDP ports of RTP, two a leg (default ${default}); a call without a free pair gets 503." group:"Addresses:"`
 	ExternalIP netip.Addr `name:"external-ip" env:"OFFHOOK_EXTERNAL_IP" placeholder:"IP" help:"Address that peers outside --local-net are told, for a server behind NAT." group:"Addresses:"`
 	LocalNet   []network  `name:"local-net" env:"OFFHOOK_LOCAL_NET" placeholder:"CIDR" help:"Networks that reach this machine directly (default: the private ranges); may be repeated." group:"Addresses:"`
+
+	Cert  string `name:"cert" env:"OFFHOOK_CERT" placeholder:"FILE" help:"Certificate (PEM) that --sips shows; it is read again when it changes (default: a self-signed one, made in --data)." group:"Certificates:"`
+	Key   string `name:"key" env:"OFFHOOK_KEY" placeholder:"FILE" help:"Its private key (PEM)." group:"Certificates:"`
+	SIPCA string `name:"sip-ca" env:"OFFHOOK_SIP_CA" placeholder:"FILE" help:"Authorities (PEM) that vouch for the SIP servers we call over TLS, beside the system's." group:"Certificates:"`
 
 	Data       string `name:"data" env:"OFFHOOK_DATA" default:"offhook-data" placeholder:"DIR" help:"Folder of the database, the account's credentials and cached speech (default ./${default})." group:"Data:"`
 	Database   string `name:"database" env:"OFFHOOK_DATABASE" placeholder:"DSN" help:"postgres://… or the path of a SQLite file (default: SQLite in --data)." group:"Data:"`
@@ -49,9 +55,6 @@ type serveCommand struct {
 	PublicURL string `name:"public-url" env:"OFFHOOK_PUBLIC_URL" hidden:""`
 	NATS      string `name:"nats" env:"OFFHOOK_NATS" hidden:""`
 	TLS       string `name:"tls" env:"OFFHOOK_TLS" hidden:""`
-	SIPS      string `name:"sips" env:"OFFHOOK_SIPS" hidden:""`
-	Cert      string `name:"cert" env:"OFFHOOK_CERT" hidden:""`
-	Key       string `name:"key" env:"OFFHOOK_KEY" hidden:""`
 }
 
 func (serveCommand) Help() string {
@@ -89,7 +92,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		nets = append(nets, netip.Prefix(n))
 	}
 	cfg := server.Config{
-		HTTP: c.HTTP, SIP: c.SIP, Admin: c.Admin, OTLP: c.OTLP,
+		HTTP: c.HTTP, SIP: c.SIP, SIPS: c.SIPS, Cert: c.Cert, Key: c.Key, SIPCA: c.SIPCA, Admin: c.Admin, OTLP: c.OTLP,
 		RTPIP: c.RTPIP, RTPPortMin: c.RTPPorts.min, RTPPortMax: c.RTPPorts.max,
 		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
@@ -111,9 +114,6 @@ func (c *serveCommand) refuseUnavailable() error {
 		{"--public-url", c.PublicURL, "nothing this server says holds its own address yet"},
 		{"--nats", c.NATS, "clusters do not work yet; run one node"},
 		{"--tls", c.TLS, "the API over TLS does not work yet; put a reverse proxy in front of --http"},
-		{"--sips", c.SIPS, "SIP over TLS does not work yet; use UDP or TCP"},
-		{"--cert", c.Cert, "nothing uses a certificate yet"},
-		{"--key", c.Key, "nothing uses a certificate yet"},
 	} {
 		if f.value != "" {
 			errs = append(errs, fmt.Errorf("%s: %s", f.name, f.instead))

@@ -28,11 +28,12 @@ var trunkColumns = []column{
 type trunksAddCommand struct {
 	Name      string    `arg:"" name:"name" help:"A name of your choice."`
 	Host      string    `name:"host" required:"" placeholder:"HOST[:PORT]" help:"Where its calls go to."`
-	Transport string    `name:"transport" enum:"udp,tcp,udp+tcp" default:"udp+tcp" placeholder:"udp|tcp|udp+tcp" help:"How; udp+tcp takes TCP only for what is too long for UDP (default ${default})."`
+	Transport string    `name:"transport" enum:"udp,tcp,tls,udp+tcp" default:"udp+tcp" placeholder:"udp|tcp|tls|udp+tcp" help:"How; udp+tcp takes TCP only for what is too long for UDP (default ${default})."`
 	Username  string    `name:"username" placeholder:"NAME" help:"Answers the carrier's challenge."`
 	Password  string    `name:"password" env:"OFFHOOK_TRUNK_PASSWORD" placeholder:"PASSWORD" help:"Its password."`
 	Source    []network `name:"source" placeholder:"CIDR" help:"Where its calls come from, beside --host; may be repeated."`
 	Prefix    []string  `name:"prefix" placeholder:"+PREFIX" help:"Numbers it serves, + for all; may be repeated."`
+	Secure    bool      `name:"secure" help:"TLS and SRTP only, both ways; needs serve --sips."`
 	CPS       float64   `name:"cps" placeholder:"N" help:"Calls a second; the rest queue (default: unlimited)."`
 	MaxCalls  int       `name:"max-calls" placeholder:"N" help:"Calls at once; the rest queue (default: unlimited)."`
 	output
@@ -55,6 +56,10 @@ func (c *trunksAddCommand) Run(ctx context.Context, a *app) error {
 	for i, s := range c.Source {
 		sources[i] = netip.Prefix(s).String()
 	}
+	transport := c.Transport
+	if c.Secure && transport == "udp+tcp" {
+		transport = "tls"
+	}
 	trunk, err := client.AddTrunk(ctx, struct {
 		Name      string   `json:"name"`
 		Host      string   `json:"host"`
@@ -65,7 +70,8 @@ func (c *trunksAddCommand) Run(ctx context.Context, a *app) error {
 		Prefixes  []string `json:"prefixes"`
 		CPS       float64  `json:"cps"`
 		MaxCalls  int      `json:"maxCalls"`
-	}{c.Name, c.Host, c.Transport, c.Username, c.Password, sources, append([]string{}, c.Prefix...), c.CPS, c.MaxCalls})
+		Secure    bool     `json:"secure,omitempty"`
+	}{c.Name, c.Host, transport, c.Username, c.Password, sources, append([]string{}, c.Prefix...), c.CPS, c.MaxCalls, c.Secure})
 	if err != nil {
 		return err
 	}

@@ -72,16 +72,16 @@ func (LegReferNotified) legEvent() {}
 
 // OutboundLeg is everything signalling needs to know to call somebody.
 type OutboundLeg struct {
-	CallSID   string // for logs
+	CallSID   string   // for logs
 	Targets   []string // further ones, tried in order when nobody answers at those before
-	Target    string // Request-URI, "sip:+15551234567@carrier.example;user=phone" or the customer's own sip: URI
-	To        string // address of record for the To header; "" is Target
-	Dest      string // host:port the INVITE goes to; "" resolves Target (RFC 3263)
-	Symmetric bool   // Dest is where a phone speaks from: later requests go there too, whatever its Contact says
-	Transport string // udp, tcp, or udp+tcp: UDP unless the INVITE is over the MTU; "" is what Target says, else udp+tcp
-	From      string // presented caller: E.164, a user name, or a whole sip: URI
-	FromName  string // display name, "" for none
-	Username  string // answers a digest challenge of this leg's own first hop
+	Target    string   // Request-URI, "sip:+15551234567@carrier.example;user=phone" or the customer's own sip: URI
+	To        string   // address of record for the To header; "" is Target
+	Dest      string   // host:port the INVITE goes to; "" resolves Target (RFC 3263)
+	Symmetric bool     // Dest is where a phone speaks from: later requests go there too, whatever its Contact says
+	Transport string   // udp, tcp, or udp+tcp: UDP unless the INVITE is over the MTU; "" is what Target says, else udp+tcp
+	From      string   // presented caller: E.164, a user name, or a whole sip: URI
+	FromName  string   // display name, "" for none
+	Username  string   // answers a digest challenge of this leg's own first hop
 	Password  string
 	Headers   map[string]string // X-… headers to add
 	Secure    bool              // over TLS and with SRTP, or not at all

@@ -34,6 +34,7 @@ const magicFrom = "+15005550001"
 // CreateParams asks for an outbound call. Zero values in Options mean that a parameter was not given.
 type CreateParams struct {
 	To, From string
+	Byoc     string // BY… of the trunk a call to a number leaves through, "" for the one that serves it
 	Options  Options
 	// Warnings are set by Validate: mistakes that do not refuse the call but become its notifications.
 	Warnings []*twilio.Error
@@ -97,6 +98,15 @@ func (p *CreateParams) Validate() error {
 				return twilio.Errf(21211, "'To' and 'From' must not be the same: %s", p.To)
 			}
 			return nil
+		},
+		func() error {
+			if p.Byoc == "" {
+				return nil
+			}
+			if !IsE164(p.To) {
+				return twilio.Errf(20001, "Byoc can only be given when To is a number: %s", clip(p.To))
+			}
+			return checkSID("Byoc", p.Byoc, twilio.ByocPrefix)
 		},
 		func() error { return checkURL(21205, "Url", o.URL) },
 		func() error { return checkTwiml(o.Twiml) },

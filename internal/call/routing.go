@@ -144,7 +144,7 @@ type Trunk struct {
 	Updated      time.Time
 
 	Host      string // host or host:port the INVITE goes to; "": Targets says it
-	Transport string // udp, tcp, or udp+tcp: TCP only for an INVITE over the MTU
+	Transport string // udp, tcp, tls, or udp+tcp: TCP only for an INVITE over the MTU
 	Username  string // answers its challenges, "" for none
 	Password  string
 	Sources   []netip.Prefix // where its calls come from; Host's own address is always among them
@@ -261,7 +261,7 @@ func SortTargets(list []Target) {
 // HostTarget is the target that a trunk's Host and Transport stand for.
 func (t *Trunk) HostTarget() Target {
 	uri := "sip:" + t.Host
-	if t.Transport == "udp" || t.Transport == "tcp" {
+	if t.Transport == "udp" || t.Transport == "tcp" || t.Transport == "tls" {
 		uri += ";transport=" + t.Transport
 	}
 	target := NewTarget(uri)

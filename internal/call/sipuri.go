@@ -52,13 +52,14 @@ func isHeaderName(s string) bool {
 	return len(s) > 2 && strings.EqualFold(s[:2], "x-") && only(s, func(c byte) bool { return isAlnum(c) || c == '-' || c == '_' || c == '.' })
 }
 
-// checkSIP checks a sip: URI (RFC 3261 section 19.1) and returns it with its scheme in lower case.
+// checkSIP checks a sip: or sips: URI (RFC 3261 section 19.1) and returns it with its scheme in lower case.
 func checkSIP(s string) (string, error) {
 	bad := func() (string, error) { return s, twilio.Errf(21211, "Invalid SIP address: %s", s) }
+	scheme := "sip:"
 	if hasScheme(s, "sips:") {
-		return s, twilio.Errf(20001, "sips: addresses are not available in this version: %s", s)
+		scheme = "sips:"
 	}
-	uri := "sip:" + s[len("sip:"):]
+	uri := scheme + s[len(scheme):]
 	target, _, err := SplitSIP(uri)
 	if err != nil {
 		return s, err
@@ -66,8 +67,8 @@ func checkSIP(s string) (string, error) {
 	if len(target) > maxSIPURI {
 		return bad()
 	}
-	hostport, params, hasParams := strings.Cut(target[len("sip:"):], ";")
-	if user, rest, ok := cutLast(target[len("sip:"):], "@"); ok { // a user part may hold a semicolon
+	hostport, params, hasParams := strings.Cut(target[len(scheme):], ";")
+	if user, rest, ok := cutLast(target[len(scheme):], "@"); ok { // a user part may hold a semicolon
 		if user == "" || !only(user, isUser) {
 			return bad()
 		}
@@ -86,9 +87,7 @@ func checkSIP(s string) (string, error) {
 		}
 		if strings.EqualFold(name, "transport") {
 			switch strings.ToLower(value) {
-			case "udp", "tcp":
-			case "tls":
-				return s, twilio.Errf(20001, "SIP addresses with transport=tls are not available in this version: %s", s)
+			case "udp", "tcp", "tls":
 			default:
 				return bad()
 			}

@@ -22,7 +22,7 @@ type trunk struct {
 	Elastic   bool      `json:"elastic,omitempty"` // made through /v1/Trunks
 	Host      string    `json:"host"`              // host or host:port; "" with targets
 	Targets   []target  `json:"targets,omitempty"` // where calls go, when that is more than one host
-	Transport string    `json:"transport"`         // udp, tcp, udp+tcp (default)
+	Transport string    `json:"transport"`         // udp, tcp, tls, udp+tcp (default; of a secure trunk tls)
 	Username  string    `json:"username,omitempty"`
 	Password  string    `json:"password,omitempty"`
 	Sources   []string  `json:"sources"`            // addresses or CIDR prefixes its calls come from
@@ -99,6 +99,9 @@ func trunkOf(w trunk, accountSID string, now time.Time) (*call.Trunk, string) {
 	}
 	if t.Transport == "" {
 		t.Transport = "udp+tcp"
+		if t.Secure {
+			t.Transport = "tls"
+		}
 	}
 	if len(t.Prefixes) == 0 {
 		t.Prefixes = []string{"+"}
@@ -111,8 +114,10 @@ func trunkOf(w trunk, accountSID string, now time.Time) (*call.Trunk, string) {
 		return nil, "elastic: make such a trunk through /v1/Trunks"
 	case !call.IsHostPort(w.Host) && (w.Host != "" || len(w.Targets) == 0):
 		return nil, "host: a host name or address (of IPv6 in brackets), with :port when it is not 5060"
-	case t.Transport != "udp" && t.Transport != "tcp" && t.Transport != "udp+tcp":
-		return nil, "transport: udp, tcp or udp+tcp"
+	case t.Transport != "udp" && t.Transport != "tcp" && t.Transport != "udp+tcp" && t.Transport != "tls":
+		return nil, "transport: udp, tcp, udp+tcp or tls"
+	case t.Secure && t.Transport != "tls":
+		return nil, "secure: the transport of a secure trunk is tls"
 	case errors.As(call.CheckSIPAuth(w.Username, w.Password), &credentials):
 		return nil, "username and password: " + credentials.Message
 	case w.CPS < 0 || w.MaxCalls < 0 || w.CPS > 0 && w.CPS < 0.001:

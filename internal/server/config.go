@@ -60,6 +60,13 @@ type Config struct {
 	// SIP lists the host:port pairs that are listened on, UDP and TCP on each. Port 0 takes a free
 	// one. Default 127.0.0.1:5060.
 	SIP []string
+	// SIPS lists the host:port pairs of SIP over TLS. Default: none, and then no call goes over TLS, in or out.
+	SIPS []string
+	// Cert and Key are the files (PEM) of the certificate that SIPS shows, read again when they change. Default:
+	// a development server makes a self-signed pair in Data.
+	Cert, Key string
+	// SIPCA is a file (PEM) of authorities that vouch for SIP servers, beside the system's. Default: none.
+	SIPCA string
 	// RTPIP is the address RTP is sent from and received on. Default: the address of the first SIP
 	// listener, which may be unspecified (every address).
 	RTPIP netip.Addr
@@ -170,6 +177,17 @@ func (c Config) Validate() error {
 	listeners := []listener{{"--http", c.HTTP, "4600"}}
 	for _, a := range c.SIP {
 		listeners = append(listeners, listener{"--sip", a, "5060"})
+	}
+	for _, a := range c.SIPS {
+		listeners = append(listeners, listener{"--sips", a, "5061"})
+	}
+	switch {
+	case (c.Cert == "") != (c.Key == ""):
+		bad("--cert and --key belong together: set both or none")
+	case c.Cert != "" && len(c.SIPS) == 0:
+		bad("--cert: nothing shows the certificate without --sips")
+	case c.Cert == "" && len(c.SIPS) > 0 && c.Mode == Production:
+		bad("--sips in production needs --cert and --key")
 	}
 	for _, l := range listeners {
 		if err := l.check(); err != nil {

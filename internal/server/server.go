@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,7 +71,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.cfg.Ready, "ready http=%s sip=%s\n", s.URL(), s.SIPAddr())
+	sips := ""
+	if a := s.SIPSAddr(); a != "" {
+		sips = " sips=" + a
+	}
+	fmt.Fprintf(s.cfg.Ready, "ready http=%s sip=%s%s\n", s.URL(), s.SIPAddr(), sips)
 	var failure error
 	select {
 	case <-ctx.Done():
@@ -183,6 +189,10 @@ func (s *Server) readRouting(ctx context.Context) error {
 	}
 	s.trunks.Store(&trunks)
 	s.domains.Store(&domains)
+	if s.sip != nil { // at the start it reads them itself
+		s.sip.TrunksChanged()
+		s.manager.TrunksChanged()
+	}
 	return nil
 }
 
@@ -281,7 +291,12 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Admission:     s.admission,
 		Clock:         s.cfg.Clock, Log: s.log,
 	})
+	cert, roots, err := s.openTLS()
+	if err != nil {
+		return err
+	}
 	s.sip, err = sip.Listen(ctx, sip.Config{
+		ListenTLS: s.cfg.SIPS, Certificate: cert, RootCAs: roots,
 		Listen: s.cfg.SIP, ExternalIP: s.cfg.ExternalIP, LocalNets: s.cfg.LocalNets,
 		Dev: s.cfg.Mode != Production, Media: legMedia{s.media},
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
@@ -302,6 +317,25 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		}
 	})
 	return nil
+}
+
+// openTLS is what SIP over TLS shows, and whom it believes.
+func (s *Server) openTLS() (cert func() (*tls.Certificate, error), roots *x509.CertPool, err error) {
+	if roots, err = authorities(s.cfg.SIPCA); err != nil || len(s.cfg.SIPS) == 0 {
+		return nil, roots, err
+	}
+	certFile, keyFile := s.cfg.Cert, s.cfg.Key
+	if certFile == "" {
+		if certFile, keyFile, err = ownCertificate(s.cfg.Data, s.cfg.SIPS, s.cfg.Clock.Now()); err != nil {
+			return nil, nil, fmt.Errorf("make a certificate for --sips: %w", err)
+		}
+		s.log.Warn("SIP over TLS has a certificate of its own making: give phones "+certFile+" to trust, or set --cert and --key", "cert", certFile)
+	}
+	c, err := openCertificate(certFile, keyFile, s.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.get, roots, nil
 }
 
 func (s *Server) openSimulator(ctx context.Context) (err error) {
@@ -408,6 +442,14 @@ func (s *Server) URL() string {
 
 // SIPAddr is the host:port of the first SIP listener.
 func (s *Server) SIPAddr() string { return s.sip.Addr().String() }
+
+// SIPSAddr is the host:port of the first listener of SIP over TLS, "" without one.
+func (s *Server) SIPSAddr() string {
+	if a := s.sip.AddrTLS(); a.IsValid() {
+		return a.String()
+	}
+	return ""
+}
 
 // Credentials are those of the first account.
 func (s *Server) Credentials() (accountSID, authToken string) {

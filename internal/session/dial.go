@@ -219,7 +219,7 @@ func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
 			c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
 			return nil
 		}
-		t := m.byoc(n.BYOC)
+		t := m.byoc(c.AccountSID, n.BYOC)
 		if t == nil {
 			return &twilio.Error{Code: 13223, Message: "Dial: there is no BYOC trunk " + n.BYOC}
 		}

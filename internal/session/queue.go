@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // roomRetry is how long a queue waits before it asks again whether there is room for its next call.
@@ -40,8 +42,8 @@ func (m *Manager) enqueue(c *call.Call) {
 		return
 	}
 	l := m.laneLocked(c.QueueKey)
+	l.add(c) // under the lock, so that the lane is not dropped meanwhile
 	m.mu.Unlock()
-	l.add(c)
 }
 
 func (m *Manager) laneLocked(key string) *lane {
@@ -52,6 +54,32 @@ func (m *Manager) laneLocked(key string) *lane {
 		m.workers.Go(l.run)
 	}
 	return l
+}
+
+// TrunksChanged lets the dialling queues of removed trunks end: each once its last call is over.
+func (m *Manager) TrunksChanged() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.lanes {
+		l.poke()
+	}
+}
+
+// dropLane forgets a queue that has no call left and whose trunk was removed.
+func (m *Manager) dropLane(l *lane) bool {
+	if !strings.HasPrefix(l.key, twilio.TrunkPrefix) || m.trunk(l.key) != nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.active > 0 || len(l.waiting) > 0 || l.spilled || l.resting || l.stopped {
+		return false
+	}
+	l.stopped = true // whoever holds it still, and adds a call, is told
+	delete(m.lanes, l.key)
+	return true
 }
 
 // reload makes every dialling queue read again what waits for it in the store.
@@ -140,6 +168,9 @@ func (l *lane) run() {
 	for {
 		c := l.next()
 		if c == nil {
+			if l.m.dropLane(l) {
+				return
+			}
 			select {
 			case <-l.wake:
 				continue

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 
@@ -60,9 +61,12 @@ func (m *Manager) trunk(sid string) *call.Trunk {
 }
 
 // byoc is the trunk that a BYOC trunk's SID names: one record has one number under both prefixes.
-func (m *Manager) byoc(sid string) *call.Trunk {
-	if id, ok := strings.CutPrefix(sid, twilio.ByocPrefix); ok {
-		return m.trunk(twilio.TrunkPrefix + id)
+func (m *Manager) byoc(accountSID, sid string) *call.Trunk {
+	if !twilio.IsSID(sid, twilio.ByocPrefix) {
+		return nil
+	}
+	if t := m.trunk(call.TrunkSID(sid)); t != nil && t.AccountSID == accountSID && t.Kind != call.Elastic {
+		return t
 	}
 	return nil
 }
@@ -214,8 +218,15 @@ func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 	if t == nil {
 		return leg, &twilio.Error{Code: 21214, Message: "the trunk of this call was removed while it waited"}
 	}
-	leg.Target = "sip:" + c.To + "@" + t.Host + ";user=phone"
-	leg.Transport = t.Transport
+	uris := t.Route(c.To, rand.IntN)
+	if len(uris) == 0 {
+		return leg, &twilio.Error{Code: 21214, Message: "the trunk of this call has no target that is enabled"}
+	}
+	leg.Target, leg.Targets = uris[0], uris[1:]
+	leg.Secure, leg.Trusted = t.Secure, true
+	if t.FromHost != "" && !call.IsSIP(leg.From) {
+		leg.From = "sip:" + url.PathEscape(leg.From) + "@" + t.FromHost
+	}
 	if leg.Username == "" {
 		leg.Username, leg.Password = t.Username, t.Password
 	}

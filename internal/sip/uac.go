@@ -30,7 +30,7 @@ type out struct {
 	sdp        string            // answer accepted last, and of which fork
 	sdpTag     string
 	answered   bool
-	forks      int // answers of other forks that were hung up
+	forks      int                   // answers of other forks that were hung up
 	abandoned  map[string]*abandoned // INVITEs that were given up, by branch
 }
 
