@@ -91,6 +91,7 @@ func (f *fork) take() Leg {
 
 // listen follows one leg to its end, or until it is taken.
 func (f *fork) listen(l Leg) {
+	last := call.LegEnded{Cause: call.Cause{Reason: "leg lost", Local: true}}
 	for e := range l.Events() {
 		switch e := e.(type) {
 		case call.LegRinging:
@@ -108,9 +109,10 @@ func (f *fork) listen(l Leg) {
 			case <-f.ended: // nobody wants it any more
 			}
 		case call.LegEnded:
-			f.fails(l, e)
+			last = e
 		}
 	}
+	f.fails(l, last)
 }
 
 // rings passes on the first ringing, and the first that can be heard.
