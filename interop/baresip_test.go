@@ -67,13 +67,13 @@ func phone(t *testing.T, params ...string) *baresip {
 }
 
 // softphone starts baresip at a port with an account, saying one thing in the test voice again and again.
-func softphone(t *testing.T, port int, says, account string) *baresip {
+func softphone(t *testing.T, port int, says, account string, config ...string) *baresip {
 	t.Helper()
 	need(t, "baresip")
 	dir := t.TempDir()
 	ctrl := port + 2 // TLS takes the one between
 	for name, text := range map[string]string{
-		"config": fmt.Sprintf(baresipConfig, port, ctrl, dir), "accounts": account + "\n", "contacts": "",
+		"config": strings.Join(append(config, fmt.Sprintf(baresipConfig, port, ctrl, dir)), "\n"), "accounts": account + "\n", "contacts": "",
 		"mouth.wav": string(mouth(says)),
 	} {
 		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
