@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // writeConn is the writer's connection with its prepared statements.
@@ -63,10 +64,14 @@ type batch struct {
 	// repeated are the calls whose last write may have been committed without anybody knowing.
 	repeated map[string]bool
 	rows     [len(tables)][][]any // inserts to do at the end, by table
+	changed  []string             // SIDs of calls that were stored before and may have changed
 }
 
 // exec runs a statement and returns the number of rows it touched.
 func (b *batch) exec(query string, args ...any) (int64, error) {
+	if strings.HasPrefix(query, "UPDATE calls") || strings.HasPrefix(query, "DELETE FROM calls") {
+		b.notes(args)
+	}
 	st, err := b.conn.stmt(b.ctx, query) //nolint:sqlclosecheck // closed with its connection
 	if err != nil {
 		return 0, err
@@ -76,6 +81,15 @@ func (b *batch) exec(query string, args ...any) (int64, error) {
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+// notes the calls that the arguments of a statement name.
+func (b *batch) notes(args []any) {
+	for _, a := range args {
+		if sid, ok := a.(string); ok && len(sid) == twilio.SIDLength && strings.HasPrefix(sid, twilio.CallPrefix) {
+			b.changed = append(b.changed, sid)
+		}
+	}
 }
 
 // guarded is exec for a statement that must touch a row.

@@ -12,14 +12,18 @@ import (
 // allows it; a nil book keeps nothing.
 type book[T any] struct {
 	mu      sync.RWMutex
+	most    int           // entries
 	changes int           // of what is stored: what was read before the last one is not kept
 	kept    map[string]*T // nil: nothing has that name
 }
 
-// maxKept bounds a book; a phone number takes about 500 bytes.
-const maxKept = 10_000
+// Bounds of the books, in entries: a phone number takes about 500 bytes, a call 2 kB.
+const (
+	maxKept      = 10_000
+	maxKeptCalls = 2000
+)
 
-func newBook[T any]() *book[T] { return &book[T]{kept: make(map[string]*T)} }
+func newBook[T any](most int) *book[T] { return &book[T]{most: most, kept: make(map[string]*T)} }
 
 // find is what has that name, by read when it is not known; call.ErrNotFound when nothing has. It is the
 // caller's own.
@@ -59,7 +63,7 @@ func (b *book[T]) keep(name string, found *T, change int) {
 	if change != b.changes {
 		return
 	}
-	if len(b.kept) >= maxKept {
+	if len(b.kept) >= b.most {
 		clear(b.kept)
 	}
 	b.kept[name] = found
@@ -74,4 +78,17 @@ func (b *book[T]) forget() {
 	defer b.mu.Unlock()
 	b.changes++
 	clear(b.kept)
+}
+
+// drop is forget for a change of what has those names alone.
+func (b *book[T]) drop(names []string) {
+	if b == nil || len(names) == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changes++
+	for _, name := range names {
+		delete(b.kept, name)
+	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestBook(t *testing.T) {
-	p := newBook[call.Number]()
+	p := newBook[call.Number](maxKept)
 	_, change, known := p.look("+1")
 	if known {
 		t.Error("an empty book knows a name")

@@ -58,6 +58,7 @@ type Store struct {
 	checkpoint *checkpointer
 	phones     *book[call.Number]
 	owners     *book[call.Account]
+	seen       *book[call.Call]
 
 	reader *sql.DB
 	mu     sync.Mutex
@@ -119,10 +120,12 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	committed := func() {}
 	if s.d == sqlite {
 		s.checkpoint = newCheckpointer(s.reader, cfg.Log)
-		s.phones, s.owners = newBook[call.Number](), newBook[call.Account]()
+		s.phones, s.owners = newBook[call.Number](maxKept), newBook[call.Account](maxKept)
+		s.seen = newBook[call.Call](maxKeptCalls)
 		committed = s.checkpoint.committed
 	}
 	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq), committed)
+	s.w.changed = s.seen.drop // ahead of the first job
 	s.sweeper = s.newSweeper()
 	return s, nil
 }

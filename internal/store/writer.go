@@ -107,9 +107,10 @@ type writer struct {
 	good    atomic.Int64 // when the last commit was, as UnixNano
 
 	// Writes that may or may not have been committed and were not acknowledged.
-	undo     []*job          // to be taken back before anything else is written
-	undoing  atomic.Bool     // there are some
-	repeated map[string]bool // SIDs of calls whose owners repeat theirs
+	undo     []*job              // to be taken back before anything else is written
+	undoing  atomic.Bool         // there are some
+	changed  func(sids []string) // told of calls that a transaction may have changed; nil for nobody
+	repeated map[string]bool     // SIDs of calls whose owners repeat theirs
 
 	patience time.Duration
 
@@ -497,6 +498,9 @@ func (w *writer) transact(jobs []*job) (verdicts []error, committing bool, err e
 		}
 	}
 	b := &batch{ctx: ctx, conn: w.conn, seq: w.seq, repeated: w.repeated}
+	if w.changed != nil {
+		defer func() { w.changed(b.changed) }() // committed or not, and before anybody is told
+	}
 	if _, err := b.exec(w.d.begin); err != nil {
 		return nil, false, err
 	}

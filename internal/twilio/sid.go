@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// SIDLength is the length of every SID: two letters and 32 hex digits.
+const SIDLength = 34
+
 // SID prefixes in use, calls-api section 1.
 const (
 	AccountPrefix      = "AC"
@@ -50,7 +53,7 @@ func NewSIDAt(prefix string, t time.Time) string {
 
 // IsSID reports whether s is prefix (or any two capitals when prefix is empty) and 32 hex digits.
 func IsSID(s, prefix string) bool {
-	if len(s) != 34 || (prefix != "" && s[:2] != prefix) {
+	if len(s) != SIDLength || (prefix != "" && s[:2] != prefix) {
 		return false
 	}
 	if s[0] < 'A' || s[0] > 'Z' || s[1] < 'A' || s[1] > 'Z' {
