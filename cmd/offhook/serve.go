@@ -31,8 +31,16 @@ type serveCommand struct {
 	Key   string `name:"key" env:"OFFHOOK_KEY" placeholder:"FILE" help:"Its private key (PEM)." group:"Certificates:"`
 	SIPCA string `name:"sip-ca" env:"OFFHOOK_SIP_CA" placeholder:"FILE" help:"Authorities (PEM) that vouch for the SIP servers we call over TLS, beside the system's." group:"Certificates:"`
 
-	Data       string `name:"data" env:"OFFHOOK_DATA" default:"offhook-data" placeholder:"DIR" help:"Folder of the database, the account's credentials and cached speech (default ./${default})." group:"Data:"`
-	Database   string `name:"database" env:"OFFHOOK_DATABASE" placeholder:"DSN" help:"postgres://… or the path of a SQLite file (default: SQLite in --data)." group:"Data:"`
+	PublicURL string `name:"public-url" env:"OFFHOOK_PUBLIC_URL" placeholder:"URL" help:"Where others reach the APIs, for links in callbacks (default: the address of --http)." group:"Addresses:"`
+
+	Data               string   `name:"data" env:"OFFHOOK_DATA" default:"offhook-data" placeholder:"DIR" help:"Folder of the database, the account's credentials and cached speech (default ./${default})." group:"Data:"`
+	Database           string   `name:"database" env:"OFFHOOK_DATABASE" placeholder:"DSN" help:"postgres://… or the path of a SQLite file (default: SQLite in --data)." group:"Data:"`
+	Recordings         string   `name:"recordings" env:"OFFHOOK_RECORDINGS" placeholder:"WHERE" help:"Where recordings are kept: a folder or s3://BUCKET?… (default: recordings in --data)." group:"Data:"`
+	RecordingsKeep     int      `name:"recordings-keep" env:"OFFHOOK_RECORDINGS_KEEP" placeholder:"DAYS" help:"Delete recordings that are older (default: never)." group:"Data:"`
+	RecordingsEncrypt  []string `name:"recordings-encrypt" env:"OFFHOOK_RECORDINGS_ENCRYPT" placeholder:"age1…" help:"Encrypt recordings to this age public key; may be repeated." group:"Data:"`
+	RecordingsIdentity string   `name:"recordings-identity" env:"OFFHOOK_RECORDINGS_IDENTITY" placeholder:"FILE" help:"age secret keys that read encrypted recordings, to serve them." group:"Data:"`
+	PublicRecordings   bool     `name:"public-recordings" env:"OFFHOOK_PUBLIC_RECORDINGS" help:"Let whoever knows its URL hear a recording, without credentials or a signed link." group:"Data:"`
+
 	AccountSID string `name:"account-sid" env:"TWILIO_ACCOUNT_SID" placeholder:"AC…" help:"Account to serve, with --auth-token (default: generated once and kept in --data)." group:"Data:"`
 	AuthToken  string `name:"auth-token" env:"TWILIO_AUTH_TOKEN" placeholder:"TOKEN" help:"The account's token." group:"Data:"`
 
@@ -52,9 +60,8 @@ type serveCommand struct {
 	LogFormat string     `name:"log-format" env:"OFFHOOK_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"text|json" help:"How log lines on stderr look (default ${default})." group:"Other:"`
 
 	// Fixed names whose features do not exist yet: refused, never ignored.
-	PublicURL string `name:"public-url" env:"OFFHOOK_PUBLIC_URL" hidden:""`
-	NATS      string `name:"nats" env:"OFFHOOK_NATS" hidden:""`
-	TLS       string `name:"tls" env:"OFFHOOK_TLS" hidden:""`
+	NATS string `name:"nats" env:"OFFHOOK_NATS" hidden:""`
+	TLS  string `name:"tls" env:"OFFHOOK_TLS" hidden:""`
 }
 
 func (serveCommand) Help() string {
@@ -95,6 +102,8 @@ func (c *serveCommand) config() (server.Config, error) {
 		HTTP: c.HTTP, SIP: c.SIP, SIPS: c.SIPS, Cert: c.Cert, Key: c.Key, SIPCA: c.SIPCA, Admin: c.Admin, OTLP: c.OTLP,
 		RTPIP: c.RTPIP, RTPPortMin: c.RTPPorts.min, RTPPortMax: c.RTPPorts.max,
 		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout,
+		PublicURL: c.PublicURL, Recordings: c.Recordings, RecordingsKeep: c.RecordingsKeep,
+		RecordingsEncrypt: c.RecordingsEncrypt, RecordingsIdentity: c.RecordingsIdentity, PublicRecordings: c.PublicRecordings,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
 		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,
 		SIPCPS: c.SIPCPS, SIPMaxCalls: c.SIPMaxCalls, SimCPS: c.SimCPS, SimMaxCalls: c.SimMaxCalls,
@@ -111,7 +120,6 @@ func (c *serveCommand) config() (server.Config, error) {
 func (c *serveCommand) refuseUnavailable() error {
 	var errs []error
 	for _, f := range []struct{ name, value, instead string }{
-		{"--public-url", c.PublicURL, "nothing this server says holds its own address yet"},
 		{"--nats", c.NATS, "clusters do not work yet; run one node"},
 		{"--tls", c.TLS, "the API over TLS does not work yet; put a reverse proxy in front of --http"},
 	} {

@@ -374,7 +374,11 @@ func (k *Keeper) erase(r *call.Recording) error {
 	k.remove(spoolPath(k.cfg.Dir, r.SID))
 	ctx, cancel := context.WithTimeout(k.ctx, storeTimeout)
 	defer cancel()
-	return k.cfg.Ledger.RecordingErased(ctx, r.SID)
+	if err := k.cfg.Ledger.RecordingErased(ctx, r.SID); err != nil {
+		return err
+	}
+	k.cfg.Log.Info("recording erased", "recording_sid", r.SID, "call_sid", r.CallSID)
+	return nil
 }
 
 func (k *Keeper) remove(path string) {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
@@ -86,6 +87,18 @@ type Config struct {
 	Data string
 	// Database is postgres://… or the path of a SQLite file. Default: offhook.db in Data.
 	Database string
+	// Recordings is a folder, or s3://BUCKET with the options of gocloud.dev/blob/s3blob. Default: recordings in Data.
+	Recordings string
+	// RecordingsKeep is how many days recordings are kept. Default 0, for ever.
+	RecordingsKeep int
+	// RecordingsEncrypt are age public keys that recordings are encrypted to, and RecordingsIdentity is a file of
+	// the secret keys that read them. Default: recordings are not encrypted.
+	RecordingsEncrypt  []string
+	RecordingsIdentity string
+	// PublicRecordings lets whoever knows its URL hear a recording. Default: it takes credentials or a signed link.
+	PublicRecordings bool
+	// PublicURL is where others reach the APIs: what callbacks link to. Default: the address of HTTP.
+	PublicURL string
 	// AccountSID and AuthToken seed the first account: both or none. Default: generated once and kept in Data.
 	AccountSID, AuthToken string
 
@@ -211,6 +224,12 @@ func (c Config) Validate() error {
 	}
 	if c.ExternalIP.IsValid() && c.ExternalIP.IsUnspecified() {
 		bad("--external-ip %s: want the address others see, such as 203.0.113.7", c.ExternalIP)
+	}
+	if c.RecordingsKeep < 0 {
+		bad("--recordings-keep %d: cannot be negative; 0 keeps recordings for ever", c.RecordingsKeep)
+	}
+	if c.PublicURL != "" && !call.IsWebURL(c.PublicURL) {
+		bad("--public-url %s: want a URL such as https://voice.example.com", c.PublicURL)
 	}
 	if c.RTPTimeout < 0 {
 		bad("--rtp-timeout %s: cannot be negative", c.RTPTimeout)

@@ -22,6 +22,7 @@ import (
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/callapi"
 	"github.com/offhook/offhook/internal/media"
+	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/session"
 	"github.com/offhook/offhook/internal/sip"
 	"github.com/offhook/offhook/internal/speech"
@@ -45,6 +46,9 @@ type Server struct {
 	sip        *sip.Endpoint
 	bus        *bus.Bus
 	manager    *session.Manager
+	blobs      *recording.Blobs
+	keeper     *recording.Keeper
+	recorder   *recording.Recorder
 	dispatcher *webhook.Dispatcher
 	simulator  *simulator
 	http       *http.Server
@@ -111,7 +115,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 
 func (s *Server) open(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
-		s.openTracer, s.openStore, s.openVoices, s.openHooks, s.openMedia, s.openSIP, s.openSimulator, s.openManager,
+		s.openTracer, s.openListener, s.openStore, s.openVoices, s.openHooks, s.openMedia, s.openSIP, s.openSimulator, s.openRecordings, s.openManager,
 		s.openAdmin, s.openHTTP,
 	} {
 		if err := part(ctx); err != nil {
@@ -278,11 +282,12 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 	s.manager = session.NewManager(session.Config{
 		Store: s.store, Dialer: dialer{s}, Hooks: s.hooks, Voices: s.voices, Publisher: s.bus,
 		CallbacksDue: s.dispatcher.Wake,
-		Trunks:       func() []call.Trunk { return *s.trunks.Load() },
-		Domains:      func() []call.Domain { return *s.domains.Load() },
-		Locations:    s.store,
-		Simulator:    func() string { return s.simulator.addr() },
-		SIPLimits:    session.Limits{CPS: s.cfg.SIPCPS, MaxCalls: s.cfg.SIPMaxCalls},
+		Recordings:   s.store, Erase: s.erase, BaseURL: s.baseURL,
+		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
+		Domains:   func() []call.Domain { return *s.domains.Load() },
+		Locations: s.store,
+		Simulator: func() string { return s.simulator.addr() },
+		SIPLimits: session.Limits{CPS: s.cfg.SIPCPS, MaxCalls: s.cfg.SIPMaxCalls},
 		SimulatorLimits: session.Limits{
 			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
 		},
@@ -361,16 +366,22 @@ func (s *Server) openManager(ctx context.Context) error {
 	return s.manager.Start(ctx)
 }
 
-func (s *Server) openHTTP(ctx context.Context) (err error) {
+// openListener takes the address of the APIs, which callbacks name. Nothing is answered before openHTTP.
+func (s *Server) openListener(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	s.listener, err = lc.Listen(ctx, "tcp", s.cfg.HTTP)
 	if err != nil {
 		return fmt.Errorf("--http: %w (is another offhook running? `--http 127.0.0.1:0` takes a free port)", err)
 	}
+	s.opened(func() { _ = s.listener.Close() }) // the HTTP server has, when there was one
+	return nil
+}
+
+func (s *Server) openHTTP(context.Context) error {
 	mux := http.NewServeMux()
 	twilioAPI := twilioapi.New(twilioapi.Config{
 		Calls: s.manager, Store: s.store, MaxConcurrent: maxRequests,
-		Routing: routing(s.store), RoutingChanged: s.readRouting,
+		Routing: routing(s.store), RoutingChanged: s.readRouting, Recordings: s.recordings(),
 		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
 	mux.Handle("/2010-04-01/", twilioAPI)

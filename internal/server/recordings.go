@@ -1,0 +1,166 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/recording"
+	"github.com/offhook/offhook/internal/twilio"
+	"github.com/offhook/offhook/internal/twilioapi"
+)
+
+// maxListeners bounds the recordings that are read at once: each holds a quarter of a megabyte.
+const maxListeners = 128
+
+// openRecordings opens where recordings are spooled and kept, and takes up what the last run left. What needs a
+// call of that run to be settled first is tried again until it is.
+func (s *Server) openRecordings(ctx context.Context) (err error) {
+	where := s.cfg.Recordings
+	if where == "" {
+		where = filepath.Join(s.cfg.Data, "recordings")
+	}
+	identities, err := readIdentities(s.cfg.RecordingsIdentity)
+	if err != nil {
+		return fmt.Errorf("--recordings-identity: %w", err)
+	}
+	s.blobs, err = recording.OpenBlobs(ctx, recording.BlobConfig{
+		URL: where, Recipients: s.cfg.RecordingsEncrypt, Identities: identities,
+	})
+	if err != nil {
+		return fmt.Errorf("--recordings: %w", err)
+	}
+	s.opened(func() {
+		if err := s.blobs.Close(); err != nil {
+			s.log.Warn("recordings not closed", "err", err)
+		}
+	})
+	dir := filepath.Join(s.cfg.Data, "spool")
+	s.keeper = recording.NewKeeper(recording.KeeperConfig{
+		Dir: dir, Blobs: s.blobs, Ledger: s.store, Settler: s.manager,
+		Keep: time.Duration(s.cfg.RecordingsKeep) * 24 * time.Hour, Clock: s.cfg.Clock, Log: s.log,
+	})
+	s.opened(s.keeper.Close)
+	if err := s.keeper.Start(ctx); err != nil {
+		return err
+	}
+	s.recorder, err = recording.New(recording.Config{Dir: dir, Clock: s.cfg.Clock, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.opened(s.recorder.Close)
+	return nil
+}
+
+// readIdentities reads a file of age identities, one a line, with comments, as age-keygen writes it.
+func readIdentities(file string) (list []string, err error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			list = append(list, line)
+		}
+	}
+	return list, nil
+}
+
+// erase tells the keeper that recordings were deleted.
+func (s *Server) erase() {
+	if s.keeper != nil { // it is made behind the manager, and before the API that deletes
+		s.keeper.Erase()
+	}
+}
+
+// baseURL is where others reach our APIs.
+func (s *Server) baseURL() string {
+	if s.cfg.PublicURL != "" {
+		return strings.TrimSuffix(s.cfg.PublicURL, "/")
+	}
+	return s.URL()
+}
+
+// recordings is what twilioapi needs of them.
+func (s *Server) recordings() twilioapi.Recordings {
+	return twilioapi.Recordings{
+		Recorder: s.manager, Store: s.store, Public: s.cfg.PublicRecordings,
+		Audio: &recordedAudio{blobs: s.blobs, mp3: recording.NewMP3(""), listeners: make(chan struct{}, maxListeners)},
+	}
+}
+
+// recordedAudio opens recordings for the API.
+type recordedAudio struct {
+	blobs     *recording.Blobs
+	mp3       *recording.MP3
+	listeners chan struct{}
+}
+
+// Open is twilioapi.Audio's.
+func (a *recordedAudio) Open(ctx context.Context, r *call.Recording, format string, channels int) (io.ReadSeekCloser, error) {
+	select {
+	case a.listeners <- struct{}{}:
+	default:
+		return nil, twilio.Errf(20429, "Too many recordings are being downloaded, try again")
+	}
+	done := func() { <-a.listeners }
+	if format == twilioapi.FormatMP3 && !a.mp3.Available() {
+		done()
+		return nil, audioError(recording.ErrNoEncoder)
+	}
+	media, err := a.blobs.Open(ctx, r.Key, r.Encrypted, channels)
+	if err != nil {
+		done()
+		return nil, audioError(err)
+	}
+	if format != twilioapi.FormatMP3 {
+		return opened{media, done}, nil
+	}
+	data, err := a.mp3.Encode(ctx, fmt.Sprint(r.SID, "/", channels), media)
+	if err != nil {
+		done()
+		return nil, audioError(err)
+	}
+	return opened{bytes.NewReader(data), done}, nil
+}
+
+// opened gives its listener's place back.
+type opened struct {
+	io.ReadSeeker
+	done func()
+}
+
+func (o opened) Close() error {
+	o.done()
+	return nil
+}
+
+// audioError is what a customer is told.
+func audioError(err error) error {
+	refusal := func(status int, text string) error {
+		e := twilio.Errf(20001, "%s", text).With(err)
+		e.Status = status
+		return e
+	}
+	switch {
+	case errors.Is(err, recording.ErrGone):
+		return call.ErrNotFound
+	case errors.Is(err, recording.ErrNoEncoder):
+		return refusal(501, "MP3 is not available on this server, which has no encoder: install lame there, or ask for .wav")
+	case errors.Is(err, recording.ErrTooLong):
+		return refusal(400, "The recording is too long for MP3: ask for .wav")
+	case errors.Is(err, recording.ErrSealed):
+		return refusal(403, "The recording is encrypted, and this server has no identity that reads it")
+	}
+	return err
+}
