@@ -46,6 +46,7 @@ type serveCommand struct {
 
 	Mode       string        `name:"mode" env:"OFFHOOK_MODE" placeholder:"dev|production" help:"dev trusts whoever reaches it and must be said aloud to listen beyond loopback; production refuses to start until all of its safeguards exist (default: dev on loopback)." group:"Behaviour:"`
 	Voice      string        `name:"voice" env:"OFFHOOK_VOICE" default:"auto" placeholder:"ENGINE" help:"Speech engine: auto, builtin, flite, espeak-ng, or test, which gives each text its own tones (default ${default})." group:"Behaviour:"`
+	SIPDigests []string      `name:"sip-digest" env:"OFFHOOK_SIP_DIGEST" default:"MD5" placeholder:"NAME" help:"How phones show their passwords: MD5, or SHA-256,MD5 where all phones can cope with the choice (default ${default})." group:"Behaviour:"`
 	RTPTimeout time.Duration `name:"rtp-timeout" env:"OFFHOOK_RTP_TIMEOUT" default:"60s" placeholder:"DURATION" help:"End a call whose party sent no audio for so long (default ${default})." group:"Behaviour:"`
 	Drain      time.Duration `name:"drain" env:"OFFHOOK_DRAIN" default:"60s" placeholder:"DURATION" help:"On SIGTERM, let live calls go on for so long; a second signal ends the process at once (default ${default})." group:"Behaviour:"`
 
@@ -106,7 +107,8 @@ func (c *serveCommand) config() (server.Config, error) {
 		RecordingsEncrypt: c.RecordingsEncrypt, RecordingsIdentity: c.RecordingsIdentity, PublicRecordings: c.PublicRecordings,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
 		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,
-		SIPCPS: c.SIPCPS, SIPMaxCalls: c.SIPMaxCalls, SimCPS: c.SimCPS, SimMaxCalls: c.SimMaxCalls,
+		SIPDigests: c.SIPDigests,
+		SIPCPS:     c.SIPCPS, SIPMaxCalls: c.SIPMaxCalls, SimCPS: c.SimCPS, SimMaxCalls: c.SimMaxCalls,
 		Executable: []string{self}, Version: version(), Ready: os.Stderr,
 	}.WithDefaults()
 	err = cfg.Validate()

@@ -118,6 +118,10 @@ type Config struct {
 	// Default: builtin when it was built in, else an installed program.
 	Voice string
 
+	// SIPDigests are the algorithms that phones are asked to show their passwords by, the better first: MD5, SHA-256.
+	// Default: MD5.
+	SIPDigests []string
+
 	// SIPCPS and SIPMaxCalls bound what leaves to sip: URIs: calls a second and calls at once. Default 0, unlimited.
 	SIPCPS      float64
 	SIPMaxCalls int
@@ -244,6 +248,11 @@ func (c Config) Validate() error {
 	}
 	if c.SIPCPS < 0 || c.SIPMaxCalls < 0 || c.SimCPS < 0 || c.SimMaxCalls < 0 {
 		bad("--sip-cps, --sip-max-calls, --sim-cps, --sim-max-calls: cannot be negative; 0 is unlimited")
+	}
+	for _, name := range c.SIPDigests {
+		if name != "MD5" && name != "SHA-256" {
+			bad("--sip-digest %s: want MD5, SHA-256 or both", name)
+		}
 	}
 	if !slices.Contains(voices, c.Voice) {
 		bad("--voice %s: want one of auto%s", c.Voice, strings.Join(voices, ", "))

@@ -286,6 +286,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
 		Domains:   func() []call.Domain { return *s.domains.Load() },
 		Locations: s.store,
+		Digests:   s.cfg.SIPDigests,
 		Simulator: func() string { return s.simulator.addr() },
 		SIPLimits: session.Limits{CPS: s.cfg.SIPCPS, MaxCalls: s.cfg.SIPMaxCalls},
 		SimulatorLimits: session.Limits{
