@@ -286,7 +286,6 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
 		Domains:   func() []call.Domain { return *s.domains.Load() },
 		Locations: s.store,
-		Digests:   s.cfg.SIPDigests,
 		Simulator: func() string { return s.simulator.addr() },
 		SIPLimits: session.Limits{CPS: s.cfg.SIPCPS, MaxCalls: s.cfg.SIPMaxCalls},
 		SimulatorLimits: session.Limits{
@@ -308,6 +307,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
 		Domains:   func() []call.Domain { return *s.domains.Load() },
 		Locations: s.store,
+		Digests:   s.cfg.SIPDigests,
 		Admit:     s.admission.Admit,
 		OnInvite:  func(l *sip.Leg, in call.InboundLeg) { s.manager.Inbound(leg{l}, in) },
 		UserAgent: "offhook/" + s.cfg.Version, Clock: s.cfg.Clock, Log: s.log,
