@@ -22,10 +22,10 @@ import (
 	"github.com/offhook/offhook/internal/twilio"
 )
 
-// lines takes log lines.
-type lines func(line string)
+// logged takes log lines.
+type logged func(line string)
 
-func (f lines) Write(b []byte) (int, error) {
+func (f logged) Write(b []byte) (int, error) {
 	f(string(b))
 	return len(b), nil
 }
@@ -91,7 +91,7 @@ func TestARecordingSurvivesItsProcess(t *testing.T) {
 	erased := make(chan struct{}, 1)
 	s, err := Start(t.Context(), Config{
 		HTTP: "127.0.0.1:0", SIP: []string{"127.0.0.1:0"}, Data: data, Voice: "test", Mode: Dev, PublicURL: "https://voice.example/",
-		Log: slog.New(slog.NewTextHandler(lines(func(line string) {
+		Log: slog.New(slog.NewTextHandler(logged(func(line string) {
 			if strings.Contains(line, "recording erased") {
 				erased <- struct{}{}
 			}
