@@ -162,3 +162,16 @@ func Soften(ulaw []byte) {
 		ulaw[i] = softer[code]
 	}
 }
+
+// ULawPower is Power of µ-law samples.
+func ULawPower(ulaw []byte) float64 {
+	if len(ulaw) == 0 {
+		return 0
+	}
+	var sum int64
+	for _, code := range ulaw {
+		s := int64(ulawToLinear[code])
+		sum += s * s
+	}
+	return float64(sum) / float64(len(ulaw))
+}

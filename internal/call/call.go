@@ -124,6 +124,9 @@ type Options struct {
 	SIPUsername    string   `json:"sipAuthUsername,omitempty"`
 	SIPPassword    string   `json:"sipAuthPassword,omitempty"`
 
+	// Recording is how the call is recorded from its answer; nil: it is not.
+	Recording *RecordingParams `json:"recording,omitempty"`
+
 	// Countries of From and To, ISO 3166, "" for what is no number: worked out once, told in every request.
 	FromCountry string `json:"fromCountry,omitempty"`
 	ToCountry   string `json:"toCountry,omitempty"`

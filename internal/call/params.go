@@ -36,6 +36,9 @@ type CreateParams struct {
 	To, From string
 	Byoc     string // BY… of the trunk a call to a number leaves through, "" for the one that serves it
 	Options  Options
+	// Record asks for a recording of the whole call, and Recording says how: Validate puts it into Options.
+	Record    *bool
+	Recording RecordingParams
 	// Warnings are set by Validate: mistakes that do not refuse the call but become its notifications.
 	Warnings []*twilio.Error
 }
@@ -130,7 +133,25 @@ func (p *CreateParams) Validate() error {
 		},
 		func() error { return CheckSIPAuth(o.SIPUsername, o.SIPPassword) },
 		func() error { return checkTimeLimit(o.TimeLimit) },
+		p.takeRecording,
 	)
+}
+
+// takeRecording checks how the call is to be recorded, if it is. Its default of Trim is another than that of a
+// recording that an API starts.
+func (p *CreateParams) takeRecording() error {
+	if p.Record == nil || !*p.Record {
+		return nil
+	}
+	r := p.Recording
+	def(&r.Trim, "trim-silence")
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	p.Warnings = append(p.Warnings, r.Warnings...)
+	r.Warnings = nil
+	p.Recording, p.Options.Recording = r, &r
+	return nil
 }
 
 // Validate checks a number that a customer described, brings PhoneNumber into E.164 and fills in

@@ -239,14 +239,14 @@ type RecordingFilter struct {
 
 // RecordingParams starts a recording of a live call. Zero values mean that a parameter was not given.
 type RecordingParams struct {
-	Channels     string // mono or dual
-	Track        string
-	Trim         string
-	StatusURL    string
-	StatusMethod string
-	StatusEvents []string // each may hold several, divided by spaces
+	Channels     string   `json:"recordingChannels,omitempty"` // mono or dual
+	Track        string   `json:"recordingTrack,omitempty"`
+	Trim         string   `json:"trim,omitempty"`
+	StatusURL    string   `json:"recordingStatusCallback,omitempty"`
+	StatusMethod string   `json:"recordingStatusCallbackMethod,omitempty"`
+	StatusEvents []string `json:"recordingStatusCallbackEvent,omitempty"` // each may hold several, divided by spaces
 	// Warnings are set by Validate: they become notifications of the call.
-	Warnings []*twilio.Error
+	Warnings []*twilio.Error `json:"-"`
 }
 
 // recordingEvents are the values of RecordingStatusCallbackEvent.

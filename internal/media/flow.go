@@ -436,6 +436,9 @@ func (f *flow) readMail() {
 
 // close frees the sockets and lets everybody go who waits for a clip.
 func (f *flow) close() {
+	if f.tapped != nil {
+		f.tapped.drain(f.frame)
+	}
 	f.play.flush()
 	for _, s := range []socket{f.rtp, f.rtcp} {
 		if err := s.close(); err != nil {

@@ -89,3 +89,16 @@ func (t *tapped) tick(n int64, own []byte) {
 		tap.Write(audio.Outbound, at, own)
 	}
 }
+
+// drain gives the taps what came by network and waits for its turn, when frame n was the last.
+func (t *tapped) drain(n int64) {
+	for range jitterTarget / audio.FrameSamples {
+		n++
+		at := n*audio.FrameSamples - jitterTarget
+		in, out := t.in.next(), t.out.next()
+		for _, tap := range t.taps {
+			tap.Write(audio.Inbound, at, in)
+			tap.Write(audio.Outbound, at, out)
+		}
+	}
+}

@@ -76,12 +76,13 @@ func readIdentities(file string) (list []string, err error) {
 	return list, nil
 }
 
-// erase tells the keeper that recordings were deleted.
-func (s *Server) erase() {
-	if s.keeper != nil { // it is made behind the manager, and before the API that deletes
-		s.keeper.Erase()
-	}
-}
+// spool gives session the recorder and the keeper, which are made behind the manager and before its calls.
+type spool struct{ s *Server }
+
+func (p spool) Start(spec recording.Spec) (*recording.Writer, error) { return p.s.recorder.Start(spec) }
+func (p spool) Keep(r *call.Recording)                               { p.s.keeper.Keep(r) }
+func (p spool) Abandon(sid string)                                   { p.s.keeper.Abandon(sid) }
+func (p spool) Erase()                                               { p.s.keeper.Erase() }
 
 // baseURL is where others reach our APIs.
 func (s *Server) baseURL() string {

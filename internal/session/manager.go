@@ -25,9 +25,10 @@ type Config struct {
 	Publisher Publisher
 	// CallbacksDue is told that callbacks were committed.
 	CallbacksDue func()
-	// Recordings keeps what is known of recordings, and Erase is told that some were deleted; nil without them.
+	// Recordings keeps what is known of recordings, Recorder makes them and Keeper keeps them; nil without them.
 	Recordings RecordingStore
-	Erase      func()
+	Recorder   Recorder
+	Keeper     Keeper
 	// BaseURL is where our APIs are for others, such as http://127.0.0.1:4600; nil leaves links as paths.
 	BaseURL func() string
 	// Trunks are the trunks as they are now.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/twiliocall"
 )
@@ -21,6 +22,23 @@ type RecordingStore interface {
 	SaveRecording(ctx context.Context, r *call.Recording, from call.RecordingStatus, ch call.Change) error
 	Recording(ctx context.Context, accountSID, sid string) (*call.Recording, error)
 	DeleteRecording(ctx context.Context, accountSID, sid string) error
+	// Node is the name of this node, whose spool has the recordings that run here.
+	Node() string
+}
+
+// Recorder spools recordings while they run (package recording).
+type Recorder interface {
+	Start(spec recording.Spec) (*recording.Writer, error)
+}
+
+// Keeper brings recordings that have ended to where they are kept. Its methods return at once.
+type Keeper interface {
+	// Keep takes one whose stored status says processing, and settles it.
+	Keep(r *call.Recording)
+	// Abandon takes what is on disk of one that failed.
+	Abandon(sid string)
+	// Erase says that recordings were deleted.
+	Erase()
 }
 
 // errNotRecordable refuses to start a recording (related-resources, Recordings of a call).
@@ -33,14 +51,34 @@ func (m *Manager) StartRecording(ctx context.Context, accountSID, callSID string
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	c, err := m.Store.Call(ctx, accountSID, callSID)
-	if err != nil {
+	if _, err := m.Store.Call(ctx, accountSID, callSID); err != nil {
 		return nil, err
 	}
-	if c.Status != call.InProgress {
+	s := m.session(callSID)
+	if s == nil {
 		return nil, errNotRecordable()
 	}
-	return nil, twilio.Errf(20001, "Recording of live calls is not available in this version")
+	var answer *call.Recording
+	err := s.do(ctx, func() error {
+		if s.over || s.call.Status != call.InProgress {
+			return errNotRecordable()
+		}
+		r := p.Recording()
+		r.Source = call.SourceAPI
+		t, err := s.record(r, 0)
+		if err != nil {
+			return err
+		}
+		for _, w := range p.Warnings {
+			s.notify(w, nil)
+		}
+		answer = t.r.Clone()
+		return nil
+	})
+	if errors.Is(err, errOver) {
+		err = errNotRecordable()
+	}
+	return answer, err
 }
 
 // UpdateRecording pauses, resumes or stops a recording of a live call; sid may be Twilio.CURRENT, the only one
@@ -51,6 +89,16 @@ func (m *Manager) UpdateRecording(ctx context.Context, accountSID, callSID, sid 
 	}
 	if _, err := m.Store.Call(ctx, accountSID, callSID); err != nil {
 		return nil, err
+	}
+	if s := m.session(callSID); s != nil {
+		var answer *call.Recording
+		err := s.do(ctx, func() (err error) {
+			answer, err = s.updateRecording(sid, u)
+			return err
+		})
+		if !errors.Is(err, errOver) && (err != nil || answer != nil) {
+			return answer, err
+		}
 	}
 	if sid == CurrentRecording {
 		return nil, twilio.Errf(21220, "No recording of this call runs")
@@ -65,6 +113,51 @@ func (m *Manager) UpdateRecording(ctx context.Context, accountSID, callSID, sid 
 	return nil, twilio.Errf(21220, "The recording is %s: it cannot be changed any more", r.Status)
 }
 
+// updateRecording changes a recording of this call that runs; nil when none of that SID does. Loop only.
+func (s *Session) updateRecording(sid string, u call.RecordingUpdate) (*call.Recording, error) {
+	var t *tape
+	for _, other := range s.tapes {
+		if !other.r.Status.Runs() || sid != CurrentRecording && other.r.SID != sid {
+			continue
+		}
+		if t != nil {
+			return nil, twilio.Errf(21220, "Several recordings of this call run: name one by its SID")
+		}
+		t = other
+	}
+	if t == nil || s.over {
+		return nil, nil //nolint:nilnil // the caller looks further
+	}
+	if u.Status == call.RecordingStopped {
+		err := s.endTape(t)
+		answer := t.r.Clone()
+		answer.Status = call.RecordingStopped // and on its way already
+		return answer, err
+	}
+	if u.Status == t.r.Status {
+		return t.r.Clone(), nil
+	}
+	if err := t.r.Move(u.Status); err != nil {
+		return nil, err
+	}
+	t.r.DateUpdated = s.m.Clock.Now()
+	switch {
+	case u.Status == call.RecordingInProgress:
+		t.capture.resume()
+	case u.PauseBehavior == "skip":
+		t.capture.pause(recording.Skip)
+	default:
+		t.capture.pause(recording.Silence)
+	}
+	s.trace("recording %s is %s", t.r.SID, t.r.Status)
+	s.unsaved.Recordings = append(s.unsaved.Recordings, t.r.Clone()) // without event and callback: it has begun before
+	if err := s.write(saveTimeout); err != nil {
+		s.storeFailed(err)
+		return nil, err
+	}
+	return t.r.Clone(), nil
+}
+
 // CurrentRecording stands for the SID of the only recording of a call that runs.
 const CurrentRecording = "Twilio.CURRENT"
 
@@ -74,8 +167,8 @@ func (m *Manager) DeleteRecording(ctx context.Context, accountSID, sid string) e
 	if errors.Is(err, call.ErrLive) {
 		return twilio.Errf(20009, "The recording has not ended")
 	}
-	if err == nil && m.Erase != nil {
-		m.Erase()
+	if err == nil && m.Keeper != nil {
+		m.Keeper.Erase()
 	}
 	return err
 }
@@ -87,7 +180,7 @@ func (m *Manager) SettleRecording(ctx context.Context, r *call.Recording, from c
 		if s := m.session(r.CallSID); s != nil {
 			err := s.do(ctx, func() error {
 				if slices.ContainsFunc(s.unsaved.Recordings, func(u *call.Recording) bool { return u.SID == r.SID && u.Status == r.Status }) {
-					return s.write(saveTimeout) // the store refused it before
+					return s.settleWith(r, s.write(saveTimeout)) // the store refused it before
 				}
 				stored, err := m.Recordings.Recording(ctx, r.AccountSID, r.SID)
 				if err != nil {
@@ -96,12 +189,11 @@ func (m *Manager) SettleRecording(ctx context.Context, r *call.Recording, from c
 				if stored.Status != from {
 					return fmt.Errorf("session: recording %s: %w: it is %s", r.SID, call.ErrConflict, stored.Status)
 				}
-				return s.saveRecording(r, saveTimeout)
+				return s.settleWith(r, s.saveRecording(r, saveTimeout))
 			})
-			if errors.Is(err, errOver) {
-				continue
+			if !errors.Is(err, errOver) {
+				return err
 			}
-			return err
 		}
 		c, err := m.Store.Call(ctx, r.AccountSID, r.CallSID)
 		if errors.Is(err, call.ErrNotFound) { // deleted: what was promised is owed all the same
@@ -121,6 +213,14 @@ func (m *Manager) SettleRecording(ctx context.Context, r *call.Recording, from c
 		return err
 	}
 	return fmt.Errorf("session: recording %s: %w: its call changes hands", r.SID, call.ErrUnavailable)
+}
+
+// settleWith notes what became of a recording when that was stored. Loop only.
+func (s *Session) settleWith(r *call.Recording, err error) error {
+	if err == nil {
+		s.settle(r)
+	}
+	return err
 }
 
 // saveRecording stores a recording of this call as it is now, with the event and the callback of its status. It

@@ -73,6 +73,9 @@ type Session struct {
 	unconnected *rejection    // how a caller is refused whose <Dial> reached nobody; the verbs' own
 	farewell    chan struct{} // closed when the action of a verb that was cut short was requested; the verbs' own
 
+	tapes []*tape // recordings that are not settled; the loop's own
+	whole *tape   // the recording that a create asked for; nil for none. The loop's own
+
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer
 
@@ -344,6 +347,7 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.trace("200 answered")
 		s.inviteEvent(200)
 		s.startLimit()
+		recorded := s.recordAnswered()
 		s.move(call.InProgress, "answered", "answered")
 		// Not before it is stored: until its ACK the callee repeats the answer, for a process that takes over.
 		s.leg.Acknowledge()
@@ -353,6 +357,11 @@ func (s *Session) onLeg(e call.LegEvent) {
 			s.pickedUp()
 		default:
 			s.begin((*Session).firstDocument)
+		}
+		if recorded != nil && !s.over {
+			if err := s.saveRecording(recorded, laterTimeout); err != nil {
+				s.storeFailed(err)
+			}
 		}
 	case call.LegDigit:
 		s.trace("key %c", e.Key)
@@ -565,6 +574,7 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 	s.inviteEvent(sipResponse(s.call))
 	s.m.metrics.over(s.call)
 	spanEnded(s.m.Tracer, s.call)
+	stopped := s.stopTapes()
 	err := s.save(string(status), "completed", laterTimeout)
 	switch {
 	case s.leg == nil:
@@ -572,6 +582,9 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 		s.leg.Reject(cause.SIPCode, cause.Reason)
 	default:
 		s.leg.Hangup()
+	}
+	for _, t := range stopped {
+		s.keep(t)
 	}
 	if err != nil {
 		s.storeFailed(err)
@@ -634,7 +647,13 @@ func (s *Session) save(event, callback string, timeout time.Duration) error {
 		s.unsaved.Events = append(s.unsaved.Events, newEvents(c, now, event)...)
 	}
 	if callback != "" {
-		s.unsaved.Callbacks = append(s.unsaved.Callbacks, newCallbacks(c, callback, now, voiceParams(c))...)
+		params := voiceParams(c)
+		if callback == "completed" {
+			for name, value := range s.whole.params(s.m.baseURL()) {
+				params.Set(name, value)
+			}
+		}
+		s.unsaved.Callbacks = append(s.unsaved.Callbacks, newCallbacks(c, callback, now, params)...)
 	}
 	s.snapshot.Store(c.Clone())
 	return s.write(timeout)

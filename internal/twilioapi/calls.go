@@ -29,6 +29,14 @@ var createForm = newForm([]param[call.CreateParams]{
 	text("SipAuthUsername", func(p *call.CreateParams) *string { return &p.Options.SIPUsername }),
 	text("SipAuthPassword", func(p *call.CreateParams) *string { return &p.Options.SIPPassword }),
 
+	boolean("Record", func(p *call.CreateParams) **bool { return &p.Record }),
+	text("RecordingChannels", func(p *call.CreateParams) *string { return &p.Recording.Channels }),
+	text("RecordingTrack", func(p *call.CreateParams) *string { return &p.Recording.Track }),
+	text("RecordingStatusCallback", func(p *call.CreateParams) *string { return &p.Recording.StatusURL }),
+	text("RecordingStatusCallbackMethod", func(p *call.CreateParams) *string { return &p.Recording.StatusMethod }),
+	texts("RecordingStatusCallbackEvent", func(p *call.CreateParams) *[]string { return &p.Recording.StatusEvents }),
+	text("Trim", func(p *call.CreateParams) *string { return &p.Recording.Trim }),
+
 	notYet[call.CreateParams]("ApplicationSid"),
 	notYet[call.CreateParams]("AsyncAmd", "false"),
 	notYet[call.CreateParams]("AsyncAmdStatusCallback"),
@@ -42,13 +50,6 @@ var createForm = newForm([]param[call.CreateParams]{
 	notYet[call.CreateParams]("MachineDetectionSpeechEndThreshold", "1200"),
 	notYet[call.CreateParams]("MachineDetectionSpeechThreshold", "2400"),
 	notYet[call.CreateParams]("MachineDetectionTimeout", "30"),
-	notYet[call.CreateParams]("Record", "false"),
-	notYet[call.CreateParams]("RecordingChannels", "mono"),
-	notYet[call.CreateParams]("RecordingStatusCallback"),
-	notYet[call.CreateParams]("RecordingStatusCallbackEvent", "completed"),
-	notYet[call.CreateParams]("RecordingStatusCallbackMethod", "POST"),
-	notYet[call.CreateParams]("RecordingTrack", "both"),
-	notYet[call.CreateParams]("Trim", "trim-silence"),
 })
 
 func (a *api) createCall(q *request) error {

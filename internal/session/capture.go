@@ -1,0 +1,205 @@
+package session
+
+import (
+	"math"
+	"sync"
+
+	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/recording"
+)
+
+const (
+	// quietLevel is the mean power of the quietest sound, -50 dBFS of a sine: between the noise of a quiet line and
+	// soft speech.
+	quietLevel = math.MaxInt16 * math.MaxInt16 / 2 * 1e-5
+	forever    = math.MaxInt64
+)
+
+// capture is the tap of one recording: it cuts what a leg gives to the time from start to stop. What came by network
+// comes later than what we sent in the same moment, so the first frame is not complete and the last waits for it.
+type capture struct {
+	w      *recording.Writer
+	tracks [2]int // track of w for inbound and outbound, -1 for none
+	limit  int64  // of quiet that ends it, in samples; 0 for none
+	quiet  chan struct{}
+	whole  chan struct{} // closed when all until the stop has come
+
+	mu     sync.Mutex
+	began  bool
+	ready  bool  // the frame before the first is complete
+	origin int64 // the clock at the start
+	now    int64 // and where the newest frame ends
+	in     int64 // where the newest of the party's ends
+	end    int64 // the clock at the stop
+	hold   int64 // the clock at the beginning of a pause
+	mode   recording.PauseMode
+	paused bool  // w knows of the pause
+	heard  bool  // the party sent audio
+	first  int64 // where sound began, -1: nowhere
+	last   int64 // where it ended
+	still  int64 // quiet so far, in samples that came
+}
+
+func newCapture(w *recording.Writer, tracks [2]int, limit int64) *capture {
+	return &capture{w: w, tracks: tracks, limit: limit, quiet: make(chan struct{}), whole: make(chan struct{}), end: forever, hold: forever, first: -1}
+}
+
+// Write is audio.Tap's.
+func (c *capture) Write(track int, at int64, ulaw []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed() {
+		return
+	}
+	if !c.ready {
+		if track == audio.Inbound && c.began { // the second frame
+			c.ready, c.origin = true, c.now
+			c.w.Write(0, c.origin, nil)
+			if c.hold != forever {
+				c.hold = c.origin // it was paused before it began
+			}
+		} else {
+			c.began = true
+			c.now = max(c.now, at+audio.FrameSamples)
+			return
+		}
+	}
+	if track == audio.Outbound && c.end == forever {
+		c.now = max(c.now, at+audio.FrameSamples)
+	}
+	if track == audio.Inbound {
+		c.in = at + audio.FrameSamples
+		c.listen(at, ulaw)
+	}
+	if to := c.tracks[track]; to >= 0 {
+		from, ulaw := c.cut(at, ulaw)
+		if len(ulaw) > 0 {
+			c.sound(from, ulaw)
+			c.w.Write(to, from, ulaw)
+		}
+	}
+	if c.in >= c.hold && !c.paused {
+		c.suspend()
+	}
+	if c.paused {
+		c.w.Write(0, min(c.now, c.end), nil)
+	} else {
+		c.w.Write(0, min(c.now, c.end, c.hold), nil)
+	}
+	if c.in >= c.end {
+		close(c.whole)
+	}
+}
+
+// suspend pauses w where the pause began.
+func (c *capture) suspend() {
+	c.w.Write(0, c.hold, nil)
+	c.w.Pause(c.mode)
+	c.paused = true
+}
+
+// pause stops the recording until resume.
+func (c *capture) pause(mode recording.PauseMode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hold == forever {
+		c.hold, c.mode = c.now, mode
+	}
+}
+
+func (c *capture) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hold == forever {
+		return
+	}
+	if !c.paused {
+		c.suspend()
+	}
+	c.w.Write(0, c.now, nil)
+	c.w.Resume()
+	c.hold, c.paused = forever, false
+}
+
+func (c *capture) closed() bool {
+	select {
+	case <-c.whole:
+		return true
+	default:
+		return false
+	}
+}
+
+// cut is the part of a frame between start and stop, up to a pause.
+func (c *capture) cut(at int64, ulaw []byte) (int64, []byte) {
+	if early := min(c.origin-at, int64(len(ulaw))); early > 0 {
+		at, ulaw = at+early, ulaw[early:]
+	}
+	if over := min(at+int64(len(ulaw))-min(c.end, c.hold), int64(len(ulaw))); over > 0 {
+		ulaw = ulaw[:int64(len(ulaw))-over]
+	}
+	return at, ulaw
+}
+
+// listen counts how long the party has been quiet. A party that sends nothing is not.
+func (c *capture) listen(at int64, ulaw []byte) {
+	if ulaw == nil || at < c.origin {
+		return
+	}
+	c.heard = true
+	if audio.ULawPower(ulaw) > quietLevel {
+		c.still = 0
+		return
+	}
+	before := c.still
+	c.still += int64(len(ulaw))
+	if c.limit > 0 && before < c.limit && c.still >= c.limit {
+		c.limit = 0
+		close(c.quiet)
+	}
+}
+
+// sound notes where sound is.
+func (c *capture) sound(at int64, ulaw []byte) {
+	if audio.ULawPower(ulaw) <= quietLevel {
+		return
+	}
+	if c.first < 0 || at < c.first {
+		c.first = at
+	}
+	c.last = max(c.last, at+int64(len(ulaw)))
+}
+
+// stop ends the recording where the newest frame ends. The rest of it comes until whole is closed, or the leg is over.
+func (c *capture) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end != forever || c.closed() {
+		return
+	}
+	c.end = c.now
+	if !c.ready || c.in >= c.end {
+		close(c.whole)
+	}
+}
+
+// length is how many samples it is about to have, with silence at both ends or without.
+func (c *capture) length(trim bool) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.w.Length()
+	if !trim {
+		return n
+	}
+	if c.first < 0 {
+		return 0
+	}
+	return min(n, c.last-c.first)
+}
+
+// empty reports that the party sent nothing at all.
+func (c *capture) empty() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.heard
+}

@@ -1,0 +1,265 @@
+package offhooktest_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/offhooktest"
+)
+
+// sound is what a recording has.
+type sound [][]int16 // channels
+
+// listen downloads a recording.
+func listen(t *testing.T, srv *offhooktest.Server, sid string) sound {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, srv.URL+"/2010-04-01/Accounts/"+srv.AccountSID+"/Recordings/"+sid+".wav", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(srv.AccountSID, srv.AuthToken)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || len(b) < 44 {
+		t.Fatalf("%s %v: %.200s", resp.Status, err, b)
+	}
+	channels := int(binary.LittleEndian.Uint16(b[22:]))
+	s := make(sound, channels)
+	for i, pcm := 0, b[44:]; i+1 < len(pcm); i += 2 {
+		c := i / 2 % channels
+		s[c] = append(s[c], int16(binary.LittleEndian.Uint16(pcm[i:])))
+	}
+	return s
+}
+
+func span(samples int) time.Duration { return time.Duration(samples) * time.Second / audio.SampleRate }
+
+func (s sound) length() time.Duration { return span(len(s[0])) }
+
+// tone is where a tone of that frequency is in a channel, to 5 ms.
+func (s sound) tone(channel int, hz float64) (from, to time.Duration) {
+	const step = audio.SampleRate / 200
+	from = -1
+	for i := 0; i+step <= len(s[channel]); i += step {
+		if p := s[channel][i : i+step]; audio.Goertzel(p, hz) > 1e6 && audio.Goertzel(p, hz) > 0.6*audio.Power(p) {
+			if from < 0 {
+				from = span(i)
+			}
+			to = span(i + step)
+		}
+	}
+	return from, to
+}
+
+// has checks that a tone is there for d, and returns where.
+func (s sound) has(t *testing.T, channel int, hz float64, d time.Duration) (from, to time.Duration) {
+	t.Helper()
+	from, to = s.tone(channel, hz)
+	if got := to - from; from < 0 || got < d-20*time.Millisecond || got > d+20*time.Millisecond {
+		t.Errorf("%g Hz in channel %d from %v to %v, want %v of it", hz, channel, from, to, d)
+	}
+	return from, to
+}
+
+func (s sound) lacks(t *testing.T, channel int, hz float64) {
+	t.Helper()
+	if from, to := s.tone(channel, hz); from >= 0 {
+		t.Errorf("%g Hz in channel %d from %v to %v", hz, channel, from, to)
+	}
+}
+
+// near checks a duration to 20 ms, and what the machine took in doubt.
+func near(t *testing.T, what string, got, least, most time.Duration) {
+	t.Helper()
+	if got < least-20*time.Millisecond || got > most+20*time.Millisecond {
+		t.Errorf("%s: %v, want %v to %v", what, got, least, most)
+	}
+}
+
+// taped is a request of a call's Recordings.
+func taped(t *testing.T, srv *offhooktest.Server, want int, call, path string, params ...string) map[string]any {
+	t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(params); i += 2 {
+		form.Add(params[i], params[i+1])
+	}
+	code, answer := srv.Request("POST", "/Calls/"+call+"/Recordings"+path+".json", form)
+	if code != want {
+		t.Fatalf("recordings%s %v: %d %v", path, params, code, answer)
+	}
+	return answer
+}
+
+// toneFile answers path with a tone as a WAV file.
+func toneFile(app *offhooktest.App, path string, d time.Duration, hz float64) {
+	var b bytes.Buffer
+	pcm := audio.Tone(d, hz)
+	b.WriteString("RIFF")
+	_ = binary.Write(&b, binary.LittleEndian, uint32(36+2*len(pcm)))
+	b.WriteString("WAVEfmt ")
+	_ = binary.Write(&b, binary.LittleEndian, []uint32{16, 1 | 1<<16, 8000, 16000, 2 | 16<<16})
+	b.WriteString("data")
+	_ = binary.Write(&b, binary.LittleEndian, uint32(2*len(pcm)))
+	_ = binary.Write(&b, binary.LittleEndian, pcm)
+	app.OnFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "audio/wav")
+		_, _ = w.Write(b.Bytes())
+	})
+}
+
+// rest waits, for audio that only time can bring.
+func rest(t *testing.T, line *offhooktest.Line, d time.Duration) {
+	t.Helper()
+	line.Whistles(d, 0) // silence
+}
+
+func TestRecordingALiveCall(t *testing.T) {
+	for _, behavior := range []string{"silence", "skip"} {
+		t.Run(behavior, func(t *testing.T) {
+			t.Parallel()
+			srv := offhooktest.Start(t)
+			app := srv.App(t)
+			toneFile(app, "/tone.wav", time.Second, 1500)
+			app.On("/tone", `<Response><Play>/tone.wav</Play><Pause length="60"/></Response>`)
+			ph := srv.Phone(t, callee)
+			c := srv.Call(t, "To", callee, "From", caller, "Twiml", `<Response><Pause length="60"/></Response>`)
+			if code, e := srv.Request("POST", "/Calls/"+c.SID+"/Recordings.json", url.Values{}); code != 400 || e["code"] != 21220.0 {
+				t.Errorf("before the answer: %d %v", code, e)
+			}
+			line := ph.Answers()
+			c.Is("in-progress")
+
+			began := clock.System.Now()
+			r := taped(t, srv, 201, c.SID, "", "RecordingChannels", "dual", "RecordingStatusCallback", app.URL("/rec"),
+				"RecordingStatusCallbackEvent", "in-progress completed")
+			started := clock.System.Now()
+			sid := r["sid"].(string)
+			if r["status"] != "in-progress" || r["source"] != "StartCallRecordingAPI" || r["channels"] != 2.0 || r["track"] != "both" || r["duration"] != nil {
+				t.Errorf("started: %v", r)
+			}
+			app.Got("/rec", "RecordingStatus", "in-progress", "RecordingSid", sid, "CallSid", c.SID)
+			line.Whistles(time.Second, 440)
+			c.Update("Url", app.URL("/tone"))
+			line.HearsTone(1500)
+			rest(t, line, 1200*time.Millisecond)
+			pausing := clock.System.Now()
+			if r := taped(t, srv, 200, c.SID, "/Twilio.CURRENT", "Status", "paused", "PauseBehavior", behavior); r["status"] != "paused" || r["sid"] != sid {
+				t.Errorf("paused: %v", r)
+			}
+			paused := clock.System.Now()
+			line.Whistles(time.Second, 1000)
+			resuming := clock.System.Now()
+			if r := taped(t, srv, 200, c.SID, "/"+sid, "Status", "in-progress"); r["status"] != "in-progress" {
+				t.Errorf("resumed: %v", r)
+			}
+			resumed := clock.System.Now()
+			rest(t, line, 100*time.Millisecond)
+			line.Whistles(600*time.Millisecond, 700)
+			rest(t, line, 60*time.Millisecond)
+			ending := clock.System.Now()
+			if r := taped(t, srv, 200, c.SID, "/"+sid, "Status", "stopped"); r["status"] != "stopped" {
+				t.Errorf("stopped: %v", r)
+			}
+			ended := clock.System.Now()
+			app.Got("/rec", "RecordingStatus", "completed", "RecordingSid", sid, "RecordingChannels", "2",
+				"RecordingSource", "StartCallRecordingAPI", "RecordingTrack", "both", "RecordingUrl",
+				srv.URL+"/2010-04-01/Accounts/"+srv.AccountSID+"/Recordings/"+sid)
+			if c.Fetch()["status"] != "in-progress" {
+				t.Error("the call ended with its recording")
+			}
+
+			s := listen(t, srv, sid)
+			s.has(t, 0, 440, time.Second)
+			s.has(t, 1, 1500, time.Second)
+			s.has(t, 0, 700, 600*time.Millisecond)
+			s.lacks(t, 0, 1000)
+			if from, to := s.tone(1, 1500); from >= 0 { // ≥ 40 dB apart
+				a, b := int(from*audio.SampleRate/time.Second), int(to*audio.SampleRate/time.Second)
+				if mine, other := audio.Goertzel(s[1][a:b], 1500), audio.Goertzel(s[0][a:b], 1500); other > mine/1e4 {
+					t.Errorf("the channels are only %.0f dB apart", 10*math.Log10(mine/other))
+				}
+			}
+			least, most := ending.Sub(started), ended.Sub(began)
+			if behavior == "skip" {
+				least, most = least-resumed.Sub(pausing), most-resuming.Sub(paused)
+			}
+			near(t, "length", s.length(), least, most+20*time.Millisecond)
+			_, r = srv.Request("GET", "/Recordings/"+sid+".json", nil)
+			if r["status"] != "completed" || r["duration"] != strconv.Itoa(int(s.length().Round(time.Second)/time.Second)) {
+				t.Errorf("%v of %v", r, s.length())
+			}
+			if code, e := srv.Request("POST", "/Calls/"+c.SID+"/Recordings/"+sid+".json", url.Values{"Status": {"paused"}}); code != 400 || e["code"] != 21220.0 {
+				t.Errorf("pausing what has ended: %d %v", code, e)
+			}
+			line.Hangup()
+			c.Is("completed")
+			if code, e := srv.Request("POST", "/Calls/"+c.SID+"/Recordings.json", url.Values{}); code != 400 || e["code"] != 21220.0 {
+				t.Errorf("after the end: %d %v", code, e)
+			}
+			names := strings.Join(c.Events().Names(), " ")
+			if strings.Count(names, "Recording.started") != 1 || strings.Count(names, "Recording.completed") != 1 {
+				t.Errorf("events %s", names)
+			}
+		})
+	}
+}
+
+// Each of several recordings has its own tracks, and the end of the call ends them all.
+func TestSeveralRecordingsEndWithTheCall(t *testing.T) {
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	toneFile(app, "/tone.wav", 700*time.Millisecond, 1500)
+	app.On("/tone", `<Response><Play>/tone.wav</Play><Pause length="60"/></Response>`)
+	ph := srv.Phone(t, callee)
+	c := srv.Call(t, "To", callee, "From", caller, "Twiml", `<Response><Pause length="60"/></Response>`)
+	line := ph.Answers()
+	c.Is("in-progress")
+	sids := map[string]string{}
+	for _, track := range []string{"inbound", "outbound", "both"} {
+		sids[track] = taped(t, srv, 201, c.SID, "", "RecordingTrack", track, "RecordingChannels", "dual", "RecordingStatusCallback", app.URL("/rec"))["sid"].(string)
+	}
+	trimmed := taped(t, srv, 201, c.SID, "", "Trim", "trim-silence", "RecordingStatusCallback", app.URL("/rec"))["sid"].(string)
+	if code, e := srv.Request("POST", "/Calls/"+c.SID+"/Recordings/Twilio.CURRENT.json", url.Values{"Status": {"stopped"}}); code != 400 {
+		t.Errorf("which of them: %d %v", code, e)
+	}
+	c.Update("Url", app.URL("/tone"))
+	line.HearsTone(1500)
+	rest(t, line, time.Second)
+	line.Whistles(500*time.Millisecond, 440)
+	line.Hangup()
+	for track, sid := range sids {
+		app.Got("/rec", "RecordingSid", sid, "RecordingStatus", "completed", "RecordingTrack", track)
+	}
+	app.Got("/rec", "RecordingSid", trimmed, "RecordingStatus", "completed")
+	if s := listen(t, srv, sids["inbound"]); len(s) != 1 {
+		t.Errorf("one track has %d channels", len(s))
+	} else {
+		s.has(t, 0, 440, 500*time.Millisecond)
+		s.lacks(t, 0, 1500)
+	}
+	s := listen(t, srv, sids["outbound"])
+	s.has(t, 0, 1500, 700*time.Millisecond)
+	s.lacks(t, 0, 440)
+	s = listen(t, srv, sids["both"])
+	s.has(t, 0, 440, 500*time.Millisecond)
+	s.has(t, 1, 1500, 700*time.Millisecond)
+	s = listen(t, srv, trimmed)
+	from, _ := s.has(t, 0, 1500, 700*time.Millisecond)
+	_, to := s.has(t, 0, 440, 500*time.Millisecond)
+	near(t, "silence before", from, 0, 0)
+	near(t, "silence behind", s.length()-to, 0, 0)
+}
