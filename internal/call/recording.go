@@ -222,8 +222,9 @@ func (r *Recording) EventName() string {
 		return "Recording.started"
 	case RecordingCompleted:
 		return "Recording.completed"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // RecordingFilter selects recordings of one account, newest first. Zero values do not restrict.
@@ -313,6 +314,7 @@ func (u *RecordingUpdate) Validate() error {
 			return twilio.Errf(20001, "PauseBehavior goes with Status=paused only")
 		}
 		return nil
+	default:
+		return twilio.Errf(20001, "Status must be paused, in-progress or stopped: %s", clip(string(u.Status)))
 	}
-	return twilio.Errf(20001, "Status must be paused, in-progress or stopped: %s", clip(string(u.Status)))
 }

@@ -244,7 +244,7 @@ func (r *blobReader) fill(off int64) error {
 	if err != nil {
 		return fmt.Errorf("recording: read %s: %w", r.key, err)
 	}
-	defer rd.Close()
+	defer func() { _ = rd.Close() }() // what was read is whole or not
 	if cap(r.buf) == 0 {
 		r.buf = make([]byte, min(window, r.size))
 	}
