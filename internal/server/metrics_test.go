@@ -14,9 +14,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 var update = flag.Bool("update", false, "rewrite the table in docs/metrics.md from what the server says now")
@@ -130,6 +135,19 @@ func TestDocsListTheMetrics(t *testing.T) {
 	}
 	defer s.Close(t.Context())
 	get(t, s.URL()+"/healthz") // so that there is a request to tell of
+	trunk := &call.Trunk{
+		SID: twilio.NewSID(twilio.TrunkPrefix), AccountSID: s.account.SID, Name: "carrier", Host: "127.0.0.1:9", Created: clock.System.Now(),
+		Updated: clock.System.Now(), Username: "me", Password: "secret", Register: &call.Register{Expires: time.Hour}, Ping: time.Hour,
+	}
+	if err := s.store.CreateTrunk(t.Context(), trunk); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.readRouting(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := get(t, s.URL()+"/metrics"); !strings.Contains(body, "offhook_sip_trunk_registered"); { // what trunks need begins in a moment
+		_, body = get(t, s.URL()+"/metrics")
+	}
 	families, err := s.registry().Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +194,10 @@ func TestDocsListTheMetrics(t *testing.T) {
 // labels lists a family's labels; of those with a closed set of values, which the server has from the start,
 // the values too.
 func labels(f *dto.MetricFamily) string {
-	open := []string{"offhook_http_request_seconds", "offhook_build_info", "offhook_webhook_failures_total"}
+	open := []string{
+		"offhook_http_request_seconds", "offhook_build_info", "offhook_webhook_failures_total",
+		"offhook_sip_trunk_target_up", "offhook_sip_trunk_registered",
+	}
 	var names []string
 	values := map[string][]string{}
 	for _, m := range f.GetMetric() {
