@@ -18,7 +18,12 @@ import (
 	"github.com/offhook/offhook/internal/audio"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashEnv); dir != "" {
+		crash(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const testSID = "RE00000000000000000000000000000001"
 
