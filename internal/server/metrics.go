@@ -35,7 +35,7 @@ func (s *Server) registry() *prometheus.Registry {
 				}
 				return 0
 			}),
-		s.manager, s.admission, s.sip, s.media, s.store, s.hooks, s.dispatcher, s.requests, spans{s.tracer},
+		s.manager, s.admission, s.sip, s.media, s.recorder, s.keeper, s.store, s.hooks, s.dispatcher, s.requests, spans{s.tracer},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return r
