@@ -362,7 +362,7 @@ func TestSIPAddress(t *testing.T) {
 }
 
 func FuzzEndpoint(f *testing.F) {
-	for _, s := range []string{"+14155551212", "(415) 867-5309", "sip:b@h:1;transport=tcp?X-A=b%20c", "sip:[::1]", "client:x", " 1", "sip:0?X-0= "} {
+	for _, s := range []string{"+14155551212", "(415) 867-5309", "sip:b@h:1;transport=tcp?X-A=b%20c", "sip:[::1]", "client:x", " 1", "sip:0?X-0= ", "Client: 0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -171,6 +171,9 @@ func (f *flow) renumber(h header, isEvent bool) (seq uint16, ts uint32, ok bool)
 	}
 	ts = h.timestamp + r.ts
 	if isEvent {
+		if step := int32(h.timestamp - r.newestTS); step > maxStep || step < -maxStep {
+			ts = f.next() // the clock of its source began anew
+		}
 		ts = f.eventTime(h, ts)
 	}
 	return h.seq + r.seq, ts, true
