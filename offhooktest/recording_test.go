@@ -121,7 +121,7 @@ func toneFile(app *offhooktest.App, path string, d time.Duration, hz float64) {
 	})
 }
 
-// rest waits, for audio that only time can bring.
+// rest is a silence, in which what was sent before arrives.
 func rest(t *testing.T, line *offhooktest.Line, d time.Duration) {
 	t.Helper()
 	line.Whistles(d, 0) // silence
@@ -162,6 +162,7 @@ func TestRecordingALiveCall(t *testing.T) {
 			}
 			paused := clock.System.Now()
 			line.Whistles(time.Second, 1000)
+			rest(t, line, 200*time.Millisecond)
 			resuming := clock.System.Now()
 			if r := taped(t, srv, 200, c.SID, "/"+sid, "Status", "in-progress"); r["status"] != "in-progress" {
 				t.Errorf("resumed: %v", r)
@@ -169,7 +170,7 @@ func TestRecordingALiveCall(t *testing.T) {
 			resumed := clock.System.Now()
 			rest(t, line, 100*time.Millisecond)
 			line.Whistles(600*time.Millisecond, 700)
-			rest(t, line, 60*time.Millisecond)
+			rest(t, line, 200*time.Millisecond)
 			ending := clock.System.Now()
 			if r := taped(t, srv, 200, c.SID, "/"+sid, "Status", "stopped"); r["status"] != "stopped" {
 				t.Errorf("stopped: %v", r)
@@ -240,6 +241,7 @@ func TestSeveralRecordingsEndWithTheCall(t *testing.T) {
 	line.HearsTone(1500)
 	rest(t, line, time.Second)
 	line.Whistles(500*time.Millisecond, 440)
+	rest(t, line, 100*time.Millisecond)
 	line.Hangup()
 	for track, sid := range sids {
 		app.Got("/rec", "RecordingSid", sid, "RecordingStatus", "completed", "RecordingTrack", track)

@@ -437,6 +437,7 @@ func (f *flow) readMail() {
 // close frees the sockets and lets everybody go who waits for a clip.
 func (f *flow) close() {
 	if f.tapped != nil {
+		f.readRTP(f.worker) // what came just before
 		f.tapped.drain(f.frame)
 	}
 	f.play.flush()

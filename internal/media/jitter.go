@@ -11,9 +11,10 @@ const (
 
 // JitterBuffer puts the samples of one RTP stream back into order and time, for whoever needs samples:
 // a recorder, a mixer, a detector. It is pure: Put takes packets as they come, Read is called once a
-// frame and plays a fixed 60 ms behind the first packet. A leg that nobody listens to has none.
+// frame and plays a fixed 60 ms behind the first packet, or delay. A leg that nobody listens to has none.
 // Not for concurrent use.
 type JitterBuffer struct {
+	delay   int // samples, 0 for jitterTarget; not changed after the first Put
 	ring    [jitterRing]byte
 	have    [jitterRing]bool
 	started bool
@@ -62,7 +63,7 @@ func (b *JitterBuffer) Put(ts uint32, ulaw []byte) {
 	if int32(end-b.end) > 0 {
 		b.end = end
 	}
-	for int32(b.end-b.next) > jitterTarget+jitterSlack {
+	for int32(b.end-b.next) > b.target()+jitterSlack {
 		b.stats.Dropped += uint64(b.skip(jitterFrame))
 	}
 }
@@ -72,7 +73,14 @@ func (b *JitterBuffer) anchor(ts uint32) {
 	if b.started {
 		b.stats.Dropped += uint64(b.skip(jitterRing))
 	}
-	b.started, b.next, b.end = true, ts-jitterTarget, ts
+	b.started, b.next, b.end = true, ts-uint32(b.target()), ts
+}
+
+func (b *JitterBuffer) target() int32 {
+	if b.delay == 0 {
+		return jitterTarget
+	}
+	return int32(b.delay)
 }
 
 // skip moves the play position and returns how many stored samples that threw away.

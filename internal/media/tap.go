@@ -6,6 +6,10 @@ import (
 	"github.com/offhook/offhook/internal/audio"
 )
 
+// tapDelay is how far behind the network a tap is, 160 ms: nobody waits for it, and what comes that late still finds
+// its place. A recording takes up to 250 ms.
+const tapDelay = 8 * jitterFrame
+
 // maxConcealed is how many lost frames in a row are made up from the last one that came.
 const maxConcealed = 3
 
@@ -27,7 +31,7 @@ type track struct {
 func (s *Stream) Tap(t audio.Tap) (untap func()) {
 	s.post(command{do: func(f *flow) {
 		if f.tapped == nil {
-			f.tapped = new(tapped)
+			f.tapped = &tapped{in: track{buffer: JitterBuffer{delay: tapDelay}}, out: track{buffer: JitterBuffer{delay: tapDelay}}}
 		}
 		f.tapped.taps = append(f.tapped.taps, t)
 	}})
@@ -77,14 +81,14 @@ func (t *track) next() []byte {
 }
 
 // tick gives the taps frame number n: own is what we sent of our own in it, nil for nothing. What came by network
-// plays jitterTarget behind, and is put back where it belongs.
+// plays tapDelay behind, and is put back where it belongs.
 func (t *tapped) tick(n int64, own []byte) {
 	at := n * audio.FrameSamples
 	in, out := t.in.next(), t.out.next()
 	for _, tap := range t.taps {
-		tap.Write(audio.Inbound, at-jitterTarget, in)
+		tap.Write(audio.Inbound, at-tapDelay, in)
 		if out != nil {
-			tap.Write(audio.Outbound, at-jitterTarget, out)
+			tap.Write(audio.Outbound, at-tapDelay, out)
 		}
 		tap.Write(audio.Outbound, at, own)
 	}
@@ -92,9 +96,9 @@ func (t *tapped) tick(n int64, own []byte) {
 
 // drain gives the taps what came by network and waits for its turn, when frame n was the last.
 func (t *tapped) drain(n int64) {
-	for range jitterTarget / audio.FrameSamples {
+	for range tapDelay / audio.FrameSamples {
 		n++
-		at := n*audio.FrameSamples - jitterTarget
+		at := n*audio.FrameSamples - tapDelay
 		in, out := t.in.next(), t.out.next()
 		for _, tap := range t.taps {
 			tap.Write(audio.Inbound, at, in)

@@ -19,7 +19,7 @@ const (
 	maxTapes = 16
 	// lastFrames is how long the end of a recording waits for what its last frame still lacks, when the leg does
 	// not say that it is over.
-	lastFrames = 300 * time.Millisecond
+	lastFrames = 500 * time.Millisecond
 	// spoolTimeout bounds the wait for a disk that hangs. What it took is found by the next start.
 	spoolTimeout = time.Minute
 )

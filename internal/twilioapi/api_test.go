@@ -278,7 +278,7 @@ func TestErrors(t *testing.T) {
 		{"too many parameters", "POST", callsPath + ".json", strings.Repeat("a=1&", maxParams+1), 400, 20001, "1000 parameters"},
 		{"too large", "POST", callsPath + ".json", "Twiml=" + strings.Repeat("x", maxBody), 413, 20001, "larger"},
 
-		{"Record", "POST", callsPath + ".json", with("Record", "true"), 400, 20001, "Record is not available in this version"},
+		{"Record", "POST", callsPath + ".json", with("Record", "perhaps"), 400, 20001, "Record"},
 		{"MachineDetection", "POST", callsPath + ".json", with("MachineDetection", "Enable"), 400, 20001, "MachineDetection is not"},
 		{"ApplicationSid without Url", "POST", callsPath + ".json", with("Url", "", "ApplicationSid", "AP1"), 400, 20001, "ApplicationSid is not"},
 		{"client", "POST", callsPath + ".json", with("To", "client:bob"), 400, 20001, "client: identities are not available"},

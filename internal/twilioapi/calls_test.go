@@ -40,7 +40,9 @@ func TestCreateReadsEveryParameter(t *testing.T) {
 		"StatusCallbackEvent": {"initiated", "ringing", "answered", "completed"},
 		"SendDigits":          {"ww12#"}, "TimeLimit": {"90"}, "CallerId": {"+15550001111"},
 		"SipAuthUsername": {"bob"}, "SipAuthPassword": {"s3cret"},
-		"Record": {"False"}, "Trim": {"trim-silence"}, "AsyncAmd": {"false"}, "MachineDetectionTimeout": {"30"}, "ApplicationSid": {""},
+		"Record": {"True"}, "Trim": {"do-not-trim"}, "RecordingChannels": {"dual"}, "RecordingTrack": {"both"},
+		"RecordingStatusCallback": {"https://app.example.com/rec"}, "RecordingStatusCallbackMethod": {"GET"},
+		"RecordingStatusCallbackEvent": {"in-progress absent"}, "AsyncAmd": {"false"}, "MachineDetectionTimeout": {"30"}, "ApplicationSid": {""},
 		"SomethingNew": {"x"}, "url": {"ignored"},
 	})
 	if a.status != 201 {
@@ -50,7 +52,11 @@ func TestCreateReadsEveryParameter(t *testing.T) {
 		URL: "https://app.example.com/voice?x=%2B", Method: "GET", FallbackURL: "https://app.example.com/fallback", FallbackMethod: "GET",
 		StatusURL: "https://app.example.com/status", StatusMethod: "GET", StatusEvents: []string{"initiated", "ringing", "answered", "completed"},
 		SendDigits: "ww12#", Timeout: 7, TimeLimit: 90, CallerID: "+15550001111", SIPUsername: "bob", SIPPassword: "s3cret",
+	}, Record: new(bool), Recording: call.RecordingParams{
+		Channels: "dual", Track: "both", Trim: "do-not-trim", StatusURL: "https://app.example.com/rec", StatusMethod: "GET",
+		StatusEvents: []string{"in-progress absent"},
 	}}
+	*want.Record = true
 	if diff := cmp.Diff(want, f.created); diff != "" {
 		t.Error(diff)
 	}
