@@ -328,7 +328,7 @@ func checkCaller(name string, caller *string, to string) error {
 func checkClient(code int, s *string) error {
 	identity, query, _ := strings.Cut((*s)[len(clientScheme):], "?")
 	if identity == "" || utf8.RuneCountInString(identity) > maxIdentity || !utf8.ValidString(identity) ||
-		!only(identity, func(c byte) bool { return c > ' ' && c != 0x7f && c != '<' && c != '>' && c != '"' }) || len(query) > maxSIPHeaders {
+		!only(identity, func(c byte) bool { return c >= ' ' && c != 0x7f }) || strings.TrimSpace(identity) != identity || len(query) > maxSIPHeaders {
 		return twilio.Errf(code, "Invalid client identity: %s", strings.ToValidUTF8((*s)[:min(len(*s), 300)], ""))
 	}
 	*s = clientScheme + (*s)[len(clientScheme):]
