@@ -29,8 +29,9 @@ func crash(dir string) {
 			send(w, 0, 0, tone(10*time.Second, 440))
 			<-spooled
 			self, _ := os.FindProcess(os.Getpid())
-			err = self.Kill()
-			select {}
+			if err = self.Kill(); err == nil {
+				select {}
+			}
 		}
 	}
 	fmt.Fprintln(os.Stderr, err)

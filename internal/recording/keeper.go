@@ -30,8 +30,8 @@ const (
 
 // Ledger is the part of the store that a keeper needs. Safe for concurrent use.
 type Ledger interface {
-	// UnfinishedRecordings lists, in order of their SIDs and behind after, the recordings of this node that run, are
-	// to be put or are to be erased.
+	// UnfinishedRecordings lists, in order of their SIDs and behind after, the recordings that run, are to be put or
+	// are to be erased.
 	UnfinishedRecordings(ctx context.Context, after string, limit int) ([]*call.Recording, error)
 	// RecordingBySID returns call.ErrNotFound when there is none.
 	RecordingBySID(ctx context.Context, sid string) (*call.Recording, error)

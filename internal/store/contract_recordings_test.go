@@ -114,7 +114,9 @@ func testRecordings(t *testing.T, b backend) {
 	if got := get(); got.Status != call.RecordingDeleted || got.Key != "k" || got.Samples != 12345 {
 		t.Errorf("deleted: %+v", got)
 	}
-	must(t, s.SaveRecording(t.Context(), newRecording(s, c.SID, morning), "", changeOf(c, 0, "Recording.started", "https://app.example/r")))
+	elsewhere := newRecording(s, c.SID, morning)
+	elsewhere.Node = "a name that this server had before"
+	must(t, s.SaveRecording(t.Context(), elsewhere, "", changeOf(c, 0, "Recording.started", "https://app.example/r")))
 	if events, err := s.Events(t.Context(), c.SID, -1); err != nil || len(events) != 0 {
 		t.Errorf("events of a deleted call: %v %v", events, err)
 	}

@@ -211,11 +211,11 @@ func (s *Store) RecordingErased(ctx context.Context, sid string) error {
 	return s.mark(ctx, nil, "UPDATE recordings SET unfinished = 0, blob_key = '' WHERE sid = ? AND status = 'deleted'", sid)
 }
 
-// UnfinishedRecordings lists those behind a SID with which this node has work: they run, are on their way to
-// where they are kept, or are to be erased.
+// UnfinishedRecordings lists those behind a SID with which there is work: they run, are on their way to where they are
+// kept, or are to be erased. A server that is alone on its database has those of every node: a container's name
+// changes with each start.
 func (s *Store) UnfinishedRecordings(ctx context.Context, after string, limit int) ([]*call.Recording, error) {
-	return s.recordings(ctx, "SELECT "+recordingAll+" FROM recordings WHERE node = ? AND unfinished = 1 AND sid > ? ORDER BY sid LIMIT ?",
-		s.cfg.Node, after, limit)
+	return s.recordings(ctx, "SELECT "+recordingAll+" FROM recordings WHERE unfinished = 1 AND sid > ? ORDER BY sid LIMIT ?", after, limit)
 }
 
 // OldRecordings lists settled recordings that were made before then.

@@ -27,7 +27,7 @@ CREATE TABLE recordings (
 CREATE INDEX recordings_list ON recordings (account_sid, date_created, sid);
 CREATE INDEX recordings_call ON recordings (call_sid, date_created, sid);
 CREATE INDEX recordings_conference ON recordings (conference_sid, date_created, sid) WHERE conference_sid <> '';
-CREATE INDEX recordings_unfinished ON recordings (node, sid) WHERE unfinished = 1;
+CREATE INDEX recordings_unfinished ON recordings (sid) WHERE unfinished = 1;
 
 -- +goose Down
 DROP TABLE recordings;
