@@ -141,7 +141,7 @@ func freePair(t *testing.T) int {
 
 func metrics(t *testing.T, srv *offhooktest.Server) string {
 	t.Helper()
-	resp, err := http.Get(srv.URL + "/metrics")
+	resp, err := (&http.Client{Timeout: offhooktest.Patience}).Get(srv.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
