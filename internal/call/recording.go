@@ -105,6 +105,9 @@ type RecordingOptions struct {
 	StatusEvents []string `json:"recordingStatusCallbackEvent,omitempty"`  // in-progress completed absent
 	Trim         bool     `json:"trim,omitempty"`                          // silence at both ends goes
 	MaxLength    int      `json:"maxLength,omitempty"`                     // seconds; 0: as long as the call
+
+	// TranscribeURL is told that there is no transcription, once the recording is completed.
+	TranscribeURL string `json:"transcribeCallback,omitempty"`
 }
 
 // Move takes the recording to next. It has no side effects: the caller saves the move and its event together.
@@ -213,6 +216,16 @@ func (r *Recording) CallbackParams(base string) map[string][]string {
 		p["ErrorCode"] = []string{strconv.Itoa(r.ErrorCode)}
 	}
 	return p
+}
+
+// TranscriptionParams are those of the callback of a transcription that failed, which every one does: there is no
+// recogniser. sid is the transcription's; base is the URL of the server (call-lifecycle section 3.5).
+func (r *Recording) TranscriptionParams(sid, base string) map[string]string {
+	url := base + r.Path()
+	return map[string]string{
+		"TranscriptionSid": sid, "TranscriptionText": "", "TranscriptionStatus": "failed", "TranscriptionType": "fast",
+		"TranscriptionUrl": url + "/Transcriptions/" + sid, "RecordingSid": r.SID, "RecordingUrl": url, "CallStatus": string(Completed),
+	}
 }
 
 // EventName is the name of the event that tells of the status that r has now, "" for none (twiliocall section 4).

@@ -39,6 +39,7 @@ type dialing struct {
 	limit     clock.Timer // of the conversation; nil before
 	bridgedAt time.Time   // when caller and winner began to hear each other; zero before
 	last      *call.Call  // the winner's, else that of the party that says most of why nobody answered
+	tape      *tape       // of the caller and whom he hears; nil for none
 	sounding  bool        // the caller hears how it rings
 	early     bool        // and that from the network of the called party
 }
@@ -70,6 +71,7 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 	s.dialing.Store(d)
 	defer func() {
 		s.dialing.Store(nil)
+		d.stopRecording()
 		close(d.gone)
 	}()
 	return d.run(ctx)
@@ -77,9 +79,6 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 
 // unready refuses what this version cannot do yet: an error, not silence.
 func unready(v *twiml.Dial) error {
-	if v.Record != twiml.DoNotRecord {
-		return notYet(v.Line(), "<Dial> record")
-	}
 	for _, n := range v.Nouns {
 		if n.Options().MachineDetection != nil {
 			return notYet(n.Line(), "<"+n.Name()+"> machineDetection")
@@ -102,6 +101,9 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 		}
 	}()
 
+	if strings.HasPrefix(d.verb.Record, "record-from-ringing") {
+		d.record(ctx)
+	}
 	d.call(ctx)
 	for !d.done && (d.winner != nil || len(d.ringing) > 0) {
 		select {
@@ -142,6 +144,21 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 	}
 	d.quiet()
 	return d.next()
+}
+
+// record begins the recording of the conversation, or of all the caller hears.
+func (d *dialing) record(ctx context.Context) {
+	r := d.s.recordingOf(d.doc, call.SourceDial, d.verb.Recording)
+	if strings.HasSuffix(d.verb.Record, "-dual") && r.Track == call.TrackBoth {
+		r.Channels = 2
+	}
+	d.tape = d.s.beginTape(ctx, r, 0)
+}
+
+func (d *dialing) stopRecording() {
+	if d.tape != nil {
+		d.s.letEnd(d.tape)
+	}
 }
 
 // call calls whose turn it is: one party when they go in sequence, else all.
@@ -345,6 +362,9 @@ func (d *dialing) connect(ctx context.Context, r report) error {
 	d.quiet()
 	s.trace("connected to %s", r.call.To)
 	d.bridgedAt = s.m.Clock.Now()
+	if strings.HasPrefix(d.verb.Record, "record-from-answer") {
+		d.record(ctx)
+	}
 	connect(s, r.from)
 	d.limit = s.m.Clock.NewTimer(d.verb.TimeLimit)
 	return nil
@@ -487,6 +507,9 @@ func refusalFor(status call.Status) *rejection {
 // params are those of the action (call-lifecycle section 3.5).
 func (d *dialing) params(status call.Status) url.Values {
 	p := url.Values{"DialCallStatus": {string(status)}, "DialBridged": {strconv.FormatBool(!d.bridgedAt.IsZero())}}
+	if d.tape != nil {
+		p.Set("RecordingUrl", d.s.m.baseURL()+d.tape.path)
+	}
 	c := d.last
 	if c == nil {
 		return p

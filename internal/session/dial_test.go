@@ -438,7 +438,6 @@ func TestAnswerOnBridgeOfNobodyRefusesTheCaller(t *testing.T) {
 
 func TestWhatADialCannotDoYetIsRefused(t *testing.T) {
 	for _, verb := range []string{
-		`<Dial record="record-from-answer">+15550102</Dial>`,
 		`<Dial><Number machineDetection="Enable">+15550102</Number></Dial>`,
 	} {
 		c := dial(t, verb, nil)

@@ -257,6 +257,16 @@ func recordingChange(c *call.Call, r *call.Recording, now time.Time, base string
 			Params: url.Values(r.CallbackParams(base)), CreatedAt: now,
 		}}
 	}
+	if o := &r.Options; o.TranscribeURL != "" && r.Status == call.RecordingCompleted {
+		params := voiceParams(c)
+		for name, value := range r.TranscriptionParams(twilio.NewSIDAt("TR", now), base) {
+			params.Set(name, value)
+		}
+		ch.Callbacks = append(ch.Callbacks, call.Callback{
+			ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
+			Seq: seq, Method: "POST", URL: o.TranscribeURL, Params: params, CreatedAt: now,
+		})
+	}
 	return ch
 }
 

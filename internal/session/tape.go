@@ -28,6 +28,9 @@ const (
 type tape struct {
 	r       *call.Recording
 	name    string // of <Start><Recording>
+	sid     string // of r, as path and trim; for everybody
+	path    string
+	trim    bool
 	w       *recording.Writer
 	capture *capture
 	untap   func()
@@ -66,7 +69,7 @@ func (s *Session) tape(r *call.Recording, quiet time.Duration) (*tape, error) {
 		return nil, err
 	}
 	t := &tape{
-		r: r, w: w, capture: newCapture(w, tracks, int64(quiet)*recording.Rate/int64(time.Second)),
+		r: r, sid: r.SID, path: r.Path(), trim: r.Options.Trim, w: w, capture: newCapture(w, tracks, int64(quiet)*recording.Rate/int64(time.Second)),
 		over: make(chan struct{}), settled: make(chan struct{}),
 	}
 	t.untap = s.leg.Tap(t.capture)

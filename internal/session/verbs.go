@@ -217,6 +217,7 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 			return s.dialVerb(ctx, doc, v)
 		}
 	}
+	before := *silent
 	*silent = 0
 	if err := s.do(ctx, s.answer); err != nil {
 		<-ctx.Done() // nobody is left to hear an error: the caller has gone, or is being refused
@@ -235,6 +236,14 @@ func (s *Session) obeyVerb(ctx context.Context, doc *document, v twiml.Verb, fir
 		return s.dialVerb(ctx, doc, v)
 	case *twiml.Refer:
 		return s.referVerb(ctx, doc, v)
+	case *twiml.Record:
+		return s.recordVerb(ctx, doc, v)
+	case *twiml.StartRecording:
+		*silent = before // it takes no time
+		return nextVerb, s.startVerb(ctx, doc, v)
+	case *twiml.StopRecording:
+		*silent = before
+		return nextVerb, s.stopVerb(ctx, v)
 	}
 	return nextVerb, fmt.Errorf("session: no way to run <%s>", v.Name())
 }

@@ -54,9 +54,9 @@ func TestCreateReadsEveryParameter(t *testing.T) {
 		SendDigits: "ww12#", Timeout: 7, TimeLimit: 90, CallerID: "+15550001111", SIPUsername: "bob", SIPPassword: "s3cret",
 	}, Record: new(bool), Recording: call.RecordingParams{
 		Channels: "dual", Track: "both", Trim: "do-not-trim", StatusURL: "https://app.example.com/rec", StatusMethod: "GET",
-		StatusEvents: []string{"in-progress absent"},
+		StatusEvents: []string{"in-progress", "absent"},
 	}}
-	*want.Record = true
+	*want.Record, want.Options.Recording = true, &want.Recording
 	if diff := cmp.Diff(want, f.created); diff != "" {
 		t.Error(diff)
 	}

@@ -32,10 +32,10 @@ type Dial struct {
 	Nouns []Noun
 }
 
-// Recording says how a Dial is recorded.
+// Recording says how a verb records.
 type Recording struct {
 	Track                string   // inbound, outbound or both (the default)
-	Trim                 string   // trim-silence or do-not-trim (the default)
+	Trim                 string   // trim-silence or do-not-trim, the default of a Dial alone
 	StatusCallback       string   // URL; "" is none
 	StatusCallbackMethod string   // GET or POST (the default)
 	StatusCallbackEvents []string // in-progress, completed, absent; default completed only

@@ -115,6 +115,10 @@ func (p *parser) verb(e *element) Verb {
 		return p.hangup(e)
 	case "Refer":
 		return p.refer(e)
+	case "Record":
+		return p.record(e)
+	case "Start", "Stop":
+		return p.background(e)
 	}
 	if slices.Contains(verbNames, e.name) {
 		return p.unsupported(e)
@@ -134,7 +138,7 @@ func validVersion(v string) bool {
 
 // unsupported stands for a known verb that offhook cannot run yet.
 func (p *parser) unsupported(e *element) Verb {
-	if e.name == "Record" || e.name == "Pay" {
+	if e.name == "Pay" {
 		p.absoluteAction(e)
 	}
 	return &Unsupported{at: at{e.line}, Verb: e.name}

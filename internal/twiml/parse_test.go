@@ -92,11 +92,36 @@ func showVerb(v Verb) string {
 		set("method", v.Method, "POST")
 		set("uri", v.URI, "")
 		showHeaders(b, v.Headers)
+	case *Record:
+		set("action", v.Action, "")
+		set("method", v.Method, "POST")
+		set("timeout", v.Timeout, 5*time.Second)
+		set("finishOnKey", v.FinishOnKey, "1234567890*#")
+		set("maxLength", v.MaxLength, time.Hour)
+		set("playBeep", v.PlayBeep, true)
+		set("transcribe", v.Transcribe, false)
+		set("transcribeCallback", v.TranscribeCallback, "")
+		showRecording(set, v.Recording, "", "trim-silence")
+	case *StartRecording:
+		set("name", v.Label, "")
+		set("dual", v.Dual, true)
+		showRecording(set, v.Recording, "both", "trim-silence")
+	case *StopRecording:
+		set("name", v.Label, "")
 	case *Unsupported:
 		b.WriteString(" unsupported")
 		set("feature", v.Feature, "")
 	}
 	return b.String()
+}
+
+func showRecording(set func(name string, value, def any), r Recording, track, trim string) {
+	set("track", r.Track, track)
+	set("trim", r.Trim, trim)
+	set("recordingStatusCallback", r.StatusCallback, "")
+	set("recordingStatusCallbackMethod", r.StatusCallbackMethod, "POST")
+	set("recordingStatusCallbackEvents", strings.Join(r.StatusCallbackEvents, "+"), "completed")
+	set("recordingConfiguration", r.ConfigurationID, "")
 }
 
 func code(err error) int {
@@ -159,8 +184,8 @@ func TestDocumentRules(t *testing.T) {
 		"verb in lower case":       {"<Response>\n<say>Hi</say><Hangup/></Response>", "Hangup; !2:12200"},
 		"unknown verb":             {"<Response>\n\n<Sing>Hi</Sing><Hangup/></Response>", "Hangup; !3:12200"},
 		"unknown attribute":        {`<Response><Hangup now="1"/></Response>`, "Hangup; !1:12200"},
-		"verbs offhook has not yet": {`<Response><Say>a</Say><Dial><Conference>r</Conference></Dial><Record/><Enqueue>q</Enqueue><Leave/><Connect/><Start/><Stop/><Pay/><Prompt/><Sms/><Queue/><Echo/><Hangup/></Response>`,
-			`Say "a"; Dial unsupported feature=<Conference>; Record unsupported; Enqueue unsupported; Leave unsupported; Connect unsupported; Start unsupported; Stop unsupported; Pay unsupported; Prompt unsupported; Sms unsupported; Queue unsupported; Echo unsupported; Hangup`},
+		"verbs offhook has not yet": {`<Response><Say>a</Say><Dial><Conference>r</Conference></Dial><Enqueue>q</Enqueue><Leave/><Connect/><Start><Stream/></Start><Stop><Siprec/></Stop><Pay/><Prompt/><Sms/><Queue/><Echo/><Hangup/></Response>`,
+			`Say "a"; Dial unsupported feature=<Conference>; Enqueue unsupported; Leave unsupported; Connect unsupported; Start unsupported feature=<Stream>; Stop unsupported feature=<Siprec>; Pay unsupported; Prompt unsupported; Sms unsupported; Queue unsupported; Echo unsupported; Hangup`},
 		"error after warnings": {`<Response><Sing/><Play/></Response>`, "11100"},
 	} {
 		t.Run(name, func(t *testing.T) { check(t, tt.body, tt.want) })
@@ -484,7 +509,11 @@ func checkVerb(t *testing.T, v Verb) {
 		checkDial(t, v)
 	case *Refer:
 		checkSIP(t, v.URI, v.Headers)
-	case *Redirect, *Hangup, *Reject, *Unsupported:
+	case *Record:
+		if v.Timeout < 0 || v.MaxLength < time.Second || len(v.Recording.StatusCallbackEvents) == 0 {
+			t.Fatalf("%+v", v)
+		}
+	case *Redirect, *Hangup, *Reject, *StartRecording, *StopRecording, *Unsupported:
 		if v.Name() == "" || v.Line() < 1 {
 			t.Fatalf("%+v", v)
 		}

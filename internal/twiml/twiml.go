@@ -23,8 +23,8 @@ type Warning struct {
 	Line    int // 1-based, 0 for the document as a whole
 }
 
-// Verb is one instruction. The set is closed: Say, Play, Pause, Gather, Dial, Redirect, Hangup, Reject, Refer
-// and Unsupported, all as pointers.
+// Verb is one instruction. The set is closed: Say, Play, Pause, Gather, Record, Dial, Redirect, Hangup, Reject,
+// Refer, StartRecording, StopRecording and Unsupported, all as pointers.
 type Verb interface {
 	verb()
 	// Name is the element's name, such as Say.
