@@ -281,7 +281,7 @@ func TestErrors(t *testing.T) {
 		{"Record", "POST", callsPath + ".json", with("Record", "perhaps"), 400, 20001, "Record"},
 		{"MachineDetection", "POST", callsPath + ".json", with("MachineDetection", "Enable"), 400, 20001, "MachineDetection is not"},
 		{"ApplicationSid without Url", "POST", callsPath + ".json", with("Url", "", "ApplicationSid", "AP1"), 400, 20001, "ApplicationSid is not"},
-		{"client", "POST", callsPath + ".json", with("To", "client:bob"), 400, 20001, "client: identities are not available"},
+		{"client", "POST", callsPath + ".json", with("To", "client: bob"), 400, 21211, "Invalid client identity"},
 
 		{"Status of update", "POST", one, url.Values{"Status": {"busy"}}, 400, 20001, "Status"},
 		{"Url and Twiml", "POST", one, url.Values{"Url": {"https://a/"}, "Twiml": {"<Response/>"}}, 400, 20001, "together"},
