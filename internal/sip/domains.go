@@ -117,6 +117,9 @@ func (e *Endpoint) entitled(d *call.Domain, method string, src netip.Addr, heade
 	} else if !d.SIPRegistration {
 		return "", forbidden
 	}
+	if uri != nil && !e.trusted(src) && e.guard.shut(src) { // a live call of its own brought it past knock
+		return "", forbidden
+	}
 	user, f, failed := e.challenger.check(headers, d.Name, method, src, passwords, uri)
 	switch {
 	case failed:
@@ -156,7 +159,7 @@ func (e *Endpoint) admitCaller(d *call.Domain, req *sip.Request, src netip.Addr)
 	}
 	// A name that belongs to somebody else of the domain is not presented.
 	from := &req.From().Address
-	if name := userOf(from); e.domains.named(from.Host) == d && name != user {
+	if name := userOf(from); strings.EqualFold(strings.TrimSuffix(from.Host, "."), d.Name) && name != user {
 		_, calls := d.Callers[name]
 		_, registers := d.Registrants[name]
 		if calls || registers {

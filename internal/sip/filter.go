@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/offhook/offhook/internal/clock"
@@ -123,6 +124,8 @@ type streamConn struct {
 	over sync.Once
 	// closed is called once in place of what counts the connections of peers.
 	closed func()
+	// registered: whoever is at the other end has shown the password of a phone.
+	registered atomic.Bool
 
 	// Reader's own.
 	buf   []byte // what came and was not looked at yet

@@ -55,6 +55,9 @@ func (e *Endpoint) onRegister(req *sip.Request, tx *sip.ServerTx) {
 		refuse(&fault{420, "Bad Extension", []sip.Header{sip.NewHeader("Unsupported", "path")}})
 		return
 	}
+	if c := streamOf(tx.Connection()); c != nil {
+		c.registered.Store(true)
+	}
 	now := e.cfg.Clock.Now()
 	r, f := e.registration(req, src, now)
 	if f != nil {

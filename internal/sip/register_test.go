@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,13 @@ func shop() call.Domain {
 type book struct {
 	mu  sync.Mutex
 	all []call.Binding
+}
+
+// list is a copy of what is bound.
+func (b *book) list() []call.Binding {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.all)
 }
 
 func (b *book) without(match func(call.Binding) bool) {
@@ -206,7 +214,7 @@ func TestRegistrar(t *testing.T) {
 			}
 			u.register(400, "Contact: *") // without Expires: 0
 			u.register(420, "Contact: <sip:ann@"+u.addr()+">", "Path: <sip:p.example;lr>")
-			if got := contactsOf(u.register(200, "Contact: *", "Expires: 0")); len(got) != 0 || len(b.all) != 0 {
+			if got := contactsOf(u.register(200, "Contact: *", "Expires: 0")); len(got) != 0 || len(b.list()) != 0 {
 				t.Errorf("%q", got)
 			}
 			if st := s.Stats(); st.Registrations != 4 || st.Challenges == 0 || st.AuthFailures != 0 {
@@ -229,7 +237,7 @@ func TestUnknownUsersAreAskedAndRefusedLikeOthers(t *testing.T) {
 		res := u.response("REGISTER", 401)
 		answers = append(answers, strconv.Itoa(len(res.Headers()))+res.Reason)
 	}
-	if answers[0] != answers[1] || len(b.all) != 0 {
+	if answers[0] != answers[1] || len(b.list()) != 0 {
 		t.Errorf("%q", answers)
 	}
 	other := newPeer(t, s).user("bob") // a right password for somebody else's address
@@ -318,6 +326,33 @@ func TestWhoGuessesIsShutOut(t *testing.T) {
 	u.silent(100 * time.Millisecond)
 	if st := s.Stats(); st.Shut != 1 || st.AuthFailures != guardFailures || st.ShutOut != 1 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestALiveCallIsNoWayRoundTheGuard: what borrows the names of its own INVITE is known to the gate, and guesses no
+// more passwords than another.
+func TestALiveCallIsNoWayRoundTheGuard(t *testing.T) {
+	s, _ := startShop(t, nil)
+	for range guardFailures {
+		s.guard.failed(netip.MustParseAddr("127.0.0.1"))
+	}
+	src := netip.MustParseAddr("127.0.0.1")
+	d, uri := shop(), sip.Uri{Scheme: "sip", Host: "shop.example"}
+	c := s.challenger.ask(d.Name, "REGISTER", src, false).headers[0]
+	chal, err := digest.ParseChallenge(c.Value())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cred, err := digest.Digest(chal, digest.Options{Method: "REGISTER", URI: uri.String(), Count: 1, Username: "ann", Password: "Secret-of-ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user, f := s.entitled(&d, "REGISTER", src, []string{cred.String()}, &uri); user != "" || f == nil || f.code != 403 {
+		t.Errorf("%q %+v", user, f)
+	}
+	other := netip.MustParseAddr("192.0.2.1")
+	if _, f := s.entitled(&d, "REGISTER", other, nil, &uri); f == nil || f.code != 401 {
+		t.Errorf("%+v", f)
 	}
 }
 
@@ -426,7 +461,8 @@ func TestAPhoneBehindANAT(t *testing.T) {
 	s, b := startShop(t, func(cfg *Config) { cfg.Clock = c })
 	u := newPeer(t, s).user("ann")
 	u.register(200, "Contact: <sip:ann@10.0.0.7:5060>")
-	if got := b.all[0]; got.Dest != u.addr() || !got.KeepAlive || got.Transport != "udp" {
+	bound := b.list()[0]
+	if got := bound; got.Dest != u.addr() || !got.KeepAlive || got.Transport != "udp" {
 		t.Fatalf("%+v", got)
 	}
 	c.mu.Lock()
@@ -442,7 +478,7 @@ func TestAPhoneBehindANAT(t *testing.T) {
 		t.Errorf("%s", ping)
 	}
 	u.answer(ping, 200, "x") // is dropped, and no stranger's
-	l, err := s.NewLeg(call.OutboundLeg{Target: b.all[0].URI, To: "sip:ann@shop.example", Dest: b.all[0].Dest, Transport: "udp", From: "sip:bob@shop.example", Symmetric: true})
+	l, err := s.NewLeg(call.OutboundLeg{Target: bound.URI, To: "sip:ann@shop.example", Dest: bound.Dest, Transport: "udp", From: "sip:bob@shop.example", Symmetric: true})
 	if err != nil {
 		t.Fatal(err)
 	}

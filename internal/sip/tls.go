@@ -105,16 +105,20 @@ func (s *secureConns) hand(c net.Conn) error {
 }
 
 // reaches reports whether there is a connection to addr whose other end may get a request for host: in a dialog
-// whichever brought it, else one that we opened and that showed a certificate for that name, or that a phone
-// opened.
+// whichever brought it, else one that we opened and that showed a certificate for that name, or one over which a
+// phone has registered. Whoever else connects from there has shown nothing.
 func (s *secureConns) reaches(addr netip.AddrPort, host string, inDialog bool) bool {
-	if s.e.tp == nil || !s.e.connected(addr) {
-		return false
+	c := s.e.secureConn(addr)
+	if c == nil || inDialog {
+		return c != nil
 	}
 	s.mu.Lock()
-	c := s.open[addr]
+	own := s.open[addr]
 	s.mu.Unlock()
-	return inDialog || c == nil || certifies(c, host)
+	if own != nil && c.Conn == net.Conn(own) {
+		return certifies(own, host)
+	}
+	return c.src == addr && c.registered.Load() // sipgo knows connections by our own address, too
 }
 
 func certifies(c *tls.Conn, host string) bool {
@@ -178,13 +182,25 @@ func (s *secureConns) connect(ctx context.Context, addr netip.AddrPort, host str
 }
 
 // connected reports whether there is a TLS connection to or from addr.
-func (e *Endpoint) connected(addr netip.AddrPort) bool {
+func (e *Endpoint) connected(addr netip.AddrPort) bool { return e.secureConn(addr) != nil }
+
+// secureConn is the TLS connection that sipgo would take to addr, nil when there is none.
+func (e *Endpoint) secureConn(addr netip.AddrPort) *streamConn {
 	c := e.tp.Pool("tls").Get(addr.String())
 	if c == nil {
-		return false
+		return nil
 	}
 	_, _ = c.TryClose() // Get has counted us
-	return true
+	return streamOf(c)
+}
+
+// streamOf is ours below a connection of sipgo's, nil below a socket for datagrams.
+func streamOf(c sip.Connection) *streamConn {
+	if t, ok := c.(*sip.TCPConnection); ok {
+		s, _ := t.Conn.(*streamConn)
+		return s
+	}
+	return nil
 }
 
 // secure sees to it that a request over TLS has its connection. One of a dialog whose connection is gone goes to

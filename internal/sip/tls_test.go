@@ -380,3 +380,32 @@ func (d *dns) resolver() *net.Resolver {
 		return dialer.DialContext(ctx, "udp", d.conn.LocalAddr().String())
 	}}
 }
+
+// TestWhoConnectsIsNotWhoIsCalled: a connection that somebody opened from the address of a target is not taken for
+// calls there. He has shown no certificate.
+func TestWhoConnectsIsNotWhoIsCalled(t *testing.T) {
+	cert, roots := certificate(t, "127.0.0.1")
+	s := secureStation(t, cert, roots, nil)
+	c, err := tls.Dial("tcp", s.AddrTLS().String(), &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	addr := netip.MustParseAddrPort(c.LocalAddr().String())
+	if _, err := fmt.Fprintf(c, "\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 2)); err != nil { // its connection is known
+		t.Fatal(err)
+	}
+	if !s.connected(addr) || s.tls.reaches(addr, "127.0.0.1", false) {
+		t.Error("whoever connects gets the calls")
+	}
+	if e := ended(t, dial(t, s, call.OutboundLeg{Target: "sips:15551234567@" + addr.String()})); e.Cause.SIPCode != 503 {
+		t.Errorf("%+v", e.Cause)
+	}
+	s.secureConn(addr).registered.Store(true)
+	if !s.tls.reaches(addr, "127.0.0.1", false) {
+		t.Error("a phone that has registered is not reached")
+	}
+}
