@@ -32,6 +32,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/server"
 	"github.com/offhook/offhook/phone"
 )
@@ -230,8 +231,22 @@ func (s *Server) Number(t testing.TB, number, voiceURL string, more ...string) {
 	t.Helper()
 	params := url.Values{"PhoneNumber": {number}, "VoiceUrl": {voiceURL}}
 	setPairs(params, more)
-	if code, answer := s.Request("POST", "/IncomingPhoneNumbers.json", params); code != http.StatusCreated {
+	if code, answer := s.patiently("POST", "/IncomingPhoneNumbers.json", params); code != http.StatusCreated {
 		t.Fatalf("number %s: %d %v", number, code, answer["message"])
+	}
+}
+
+// patiently is Request again while the server says that it has no room: a busy machine is no fault of it, and who
+// gets that answer comes back.
+func (s *Server) patiently(method, path string, params url.Values) (code int, answer map[string]any) {
+	s.t.Helper()
+	ctx, cancel := patience()
+	defer cancel()
+	for {
+		code, answer = s.Request(method, path, params)
+		if code != http.StatusServiceUnavailable || clock.Sleep(ctx, clock.System, 200*time.Millisecond) != nil {
+			return code, answer
+		}
 	}
 }
 
@@ -255,7 +270,7 @@ func (s *Server) Call(t testing.TB, params ...string) *Call {
 	t.Helper()
 	v := url.Values{}
 	setPairs(v, params)
-	code, answer := s.Request("POST", "/Calls.json", v)
+	code, answer := s.patiently("POST", "/Calls.json", v)
 	if code != http.StatusCreated {
 		t.Fatalf("create call: %d %v", code, answer["message"])
 	}
