@@ -69,12 +69,18 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 		d.group = twilio.NewSIDAt("GP", s.m.Clock.Now())
 	}
 	s.dialing.Store(d)
+	ran := false
 	defer func() {
+		if !ran { // a panic, and nobody else will see to the called ones
+			d.dropAll("internal error")
+		}
 		s.dialing.Store(nil)
 		d.stopRecording()
 		close(d.gone)
 	}()
-	return d.run(ctx)
+	next, err := d.run(ctx)
+	ran = true
+	return next, err
 }
 
 // unready refuses what this version cannot do yet: an error, not silence.
@@ -380,6 +386,10 @@ func (d *dialing) disconnect() {
 // joined goes on with the party that a transfer brought, instead of the winner, whose call ends. The action will
 // speak of his all the same: it is the one that this Dial made.
 func (d *dialing) joined(l *link) {
+	if d.winner == nil { // he was called away from whom he talked to, and this Dial still rings
+		l.end()
+		return
+	}
 	if d.link == nil && !d.left && d.awaits == nil {
 		d.last = d.sofar()
 	}
@@ -428,6 +438,9 @@ func (d *dialing) onOver(ctx context.Context, r report) {
 	if d.closed {
 		return
 	}
+	if len(d.ringing) == 0 {
+		d.quiet()
+	}
 	a := r.from.child.attempt
 	if sip, ok := a.noun.(*twiml.DialSip); ok && r.call.Status == call.Failed && a.target+1 < len(sip.Targets) {
 		a.target++ // nobody is there: the next of its addresses
@@ -436,7 +449,6 @@ func (d *dialing) onOver(ctx context.Context, r report) {
 		}
 	}
 	if len(d.ringing) == 0 {
-		d.quiet()
 		d.call(ctx)
 	}
 }

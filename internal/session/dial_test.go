@@ -217,6 +217,17 @@ func TestDialTriesTheOtherAddressesOfASip(t *testing.T) {
 	}
 }
 
+// What an address let the caller hear before it failed is over when the next one rings.
+func TestTheNextAddressOfASipIsHeardToRing(t *testing.T) {
+	c := dial(t, `<Dial><Sip><Uri priority="1">sip:a@127.0.0.1</Uri><Uri priority="2">sip:b@127.0.0.1</Uri></Sip></Dial>`, nil)
+	first := c.leg()
+	first.events <- call.LegRinging{Code: 183, EarlyMedia: true}
+	c.until("the caller hears the first address", func() bool { return c.caller.hearing() == first })
+	first.events <- call.LegEnded{Cause: call.Cause{SIPCode: 503}}
+	c.leg().events <- call.LegRinging{Code: 180}
+	c.until("the caller hears that it rings", c.caller.tone)
+}
+
 func TestTheCalledPartyHearsItsDocumentFirst(t *testing.T) {
 	c := dial(t, `<Dial action="/after"><Number url="/whisper">+15550102</Number></Dial>`,
 		map[string]string{"/whisper": "<Say>A call for you</Say>"})

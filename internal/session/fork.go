@@ -2,6 +2,7 @@ package session
 
 import (
 	"sync"
+	"time"
 
 	"github.com/offhook/offhook/internal/call"
 )
@@ -35,7 +36,7 @@ func (m *Manager) fork(legs []Leg) *fork {
 		taken: make(chan struct{}), ended: make(chan struct{}),
 	}
 	for _, l := range legs {
-		m.sessions.Go(func() { f.listen(l) })
+		m.sessions.Go(func() { f.listen(m, l) })
 	}
 	return f
 }
@@ -89,10 +90,29 @@ func (f *fork) take() Leg {
 	return f.winner
 }
 
-// listen follows one leg to its end, or until it is taken.
-func (f *fork) listen(l Leg) {
+// listen follows one leg to its end, or until it is taken. A shutdown does not wait for a phone that is gone.
+func (f *fork) listen(m *Manager, l Leg) {
 	last := call.LegEnded{Cause: call.Cause{Reason: "leg lost", Local: true}}
-	for e := range l.Events() {
+	closing := m.ctx.Done()
+	var late <-chan time.Time
+	for {
+		var e call.LegEvent
+		more := true
+		select {
+		case e, more = <-l.Events():
+		case <-closing:
+			closing = nil
+			t := m.Clock.NewTimer(lastWords)
+			defer t.Stop()
+			late = t.C()
+			continue
+		case <-late: // signalling lets go of the leg when it closes
+			more = false
+		}
+		if !more {
+			f.fails(l, last)
+			return
+		}
 		switch e := e.(type) {
 		case call.LegRinging:
 			f.rings(l, e)
@@ -112,7 +132,6 @@ func (f *fork) listen(l Leg) {
 			last = e
 		}
 	}
-	f.fails(l, last)
 }
 
 // rings passes on the first ringing, and the first that can be heard.

@@ -207,3 +207,21 @@ func TestACallForADomainRunsItsDocument(t *testing.T) {
 		t.Errorf("callbacks %v", got)
 	}
 }
+
+// Phones that answer neither CANCEL nor BYE do not hold up a shutdown.
+func TestAShutdownDoesNotWaitForPhonesThatAreGone(t *testing.T) {
+	w, dialer := phones(t)
+	dialer.prepare = func(l *actor) { l.linger = true }
+	w.create("<Response><Say>Hello</Say></Response>", to("client:ann"))
+	one, two := w.leg(), w.leg()
+	w.comes("the first is called", one.invited)
+	w.comes("the second is called", two.invited)
+	drained := make(chan struct{})
+	go func() {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		w.Drain(now)
+		close(drained)
+	}()
+	w.comes("the end of the shutdown", drained)
+}

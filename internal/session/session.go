@@ -444,6 +444,7 @@ func hangupText(c call.Cause) string {
 func (s *Session) onDocumentEnd(r result) {
 	switch {
 	case s.inDial() && r.reason == endOfDocument:
+		s.screening.Store(false)
 		s.report(report{kind: childReady})
 	case r.reject != nil && s.call.Status == call.Ringing:
 		s.hangup(r.reject.status, call.Cause{SIPCode: r.reject.code, Reason: r.reject.phrase, Local: true})

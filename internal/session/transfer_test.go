@@ -176,6 +176,19 @@ func TestBlindTransferByTheCaller(t *testing.T) {
 	c.is(child.SID, call.Completed)
 }
 
+// What a called party may hear before it is connected says nothing of what it may do once it was transferred.
+func TestBlindTransferOfAPartyThatHeardItsDocumentFirst(t *testing.T) {
+	c := dial(t, `<Dial referUrl="/refer"><Number url="/whisper">+15550102</Number></Dial>`,
+		map[string]string{"/whisper": "<Pause length='0'/>", "/refer": "<Dial><Number>+15550103</Number></Dial>"})
+	called := c.leg()
+	called.events <- call.LegAnswered{}
+	c.talking(c.caller, called)
+	c.caller.refersTo(call.LegReferred{ID: 2, To: "sip:c@h"})
+	third := c.leg()
+	third.events <- call.LegAnswered{}
+	c.talking(called, third)
+}
+
 // Some phones hang up as soon as a transfer is promised.
 func TestBlindTransferByAPhoneThatLeavesAtOnce(t *testing.T) {
 	for who, leaves := range map[string]func(c *conversation, called *actor) (from, other *actor){
