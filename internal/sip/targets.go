@@ -196,6 +196,7 @@ func (l *Leg) nextTarget() bool {
 	if err != nil {
 		return l.nextTarget()
 	}
+	uri.Headers = nil
 	spec := l.out.spec
 	l.e.work.Go(func() {
 		ctx, cancel := context.WithTimeout(l.e.ctx, resolveTimeout)
