@@ -503,7 +503,7 @@ func FuzzRegistration(f *testing.F) {
 	for _, seed := range []string{
 		"<sip:ann@192.0.2.7:5060;transport=tcp>;expires=60;q=0.7", "*", "sip:ann@h;expires=x", `"A" <sips:a%20b@[2001:db8::1]>`,
 		`Digest username="a", realm="shop.example", nonce="AAAA", uri="sip:shop.example", response="0", qop=auth, nc=00000001, cnonce="c", algorithm=SHA-256`,
-		`Digest username=""`, "<sip:a@b?x=y>;;=", `<sip:a@b>;q=-1;expires=4294967296`, "sip:*?",
+		`Digest username=""`, "<sip:a@b?x=y>;;=", `<sip:a@b>;q=-1;expires=4294967296`, "sip:*?", "sip:@0@0",
 	} {
 		f.Add(seed)
 	}
