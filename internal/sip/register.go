@@ -191,7 +191,7 @@ func parseContact(value string) (c call.Binding, expires time.Duration, ok bool)
 	uri.Headers, uri.Password = nil, ""
 	c.URI = uri.String()
 	var again sip.Uri
-	if len(c.URI) > maxContactURI || strings.ContainsAny(c.URI, " <>\"\\,") || sip.ParseUri(c.URI, &again) != nil || again.String() != c.URI || !isSIP(&again) {
+	if len(c.URI) > maxContactURI || strings.ContainsAny(c.URI, " <>\"\\,") || sip.ParseUri(c.URI, &again) != nil || again.String() != c.URI || !isSIP(&again) || contactKey(&again) != contactKey(&uri) {
 		return c, 0, false
 	}
 	c.Key, c.Q, expires = contactKey(&uri), 1000, -1
