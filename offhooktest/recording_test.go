@@ -38,7 +38,8 @@ func listen(t *testing.T, srv *offhooktest.Server, sid string) sound {
 		t.Fatal(err)
 	}
 	req.SetBasicAuth(srv.AccountSID, srv.AuthToken)
-	resp, err := http.DefaultClient.Do(req)
+	client := http.Client{Timeout: offhooktest.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
