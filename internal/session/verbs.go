@@ -147,6 +147,9 @@ func (s *Session) runDocuments(ctx context.Context, start source) (r result, ok 
 			}
 		}
 		if ctx.Err() != nil {
+			if next.sure && err == nil { // the caller hung up before it could be asked
+				s.bidFarewell(ctx, doc, next.method, next.url, next.params)
+			}
 			return result{}, false
 		}
 		var stop stopError
