@@ -141,7 +141,7 @@ func TestATrunkFailsOver(t *testing.T) {
 	dead, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	check(t, err)
 	defer dead.Close()
-	full, good := play(t, script{File: "refuse", Code: "503 Service Unavailable"}), play(t, script{File: "hangup", Audio: ear.Port})
+	full, good := play(t, script{File: "refuse", Code: "503 Service Unavailable"}), play(t, script{File: "hangup", Audio: ear.Port, Steps: `<pause milliseconds="1500"/>`})
 	target := func(priority int, host string) map[string]any {
 		return map[string]any{"uri": "sip:" + host, "priority": priority}
 	}
