@@ -211,7 +211,8 @@ func TestDialConnectsPhonesThatHaveLittleInCommon(t *testing.T) {
 		if err := b.WaitAnswered(ctx); err != nil {
 			t.Fatal(err)
 		}
-		go a.Whistles(400*time.Millisecond, 700)
+		a.Answered()
+		go a.Whistles(1500*time.Millisecond, 700)
 		if err := b.WaitTone(ctx, 700); err != nil {
 			t.Error(err)
 		}
