@@ -10,22 +10,32 @@ import (
 func (t *Trunk) Route(number string, dice func(n int) int) (uris []string) {
 	left := slices.DeleteFunc(slices.Clone(t.Targets), func(v Target) bool { return !v.Enabled })
 	SortTargets(left)
-	for len(left) > 0 {
-		same := left[:1] // of the first one's priority
-		for len(same) < len(left) && left[len(same)].Priority == left[0].Priority {
-			same = left[:len(same)+1]
-		}
-		total, pick := 0, 0
-		for i := range same {
-			total += max(same[i].Weight, 1)
-		}
-		for n := dice(total); n >= max(same[pick].Weight, 1); pick++ {
-			n -= max(same[pick].Weight, 1)
-		}
-		uris = append(uris, left[pick].For(number))
-		left = slices.Delete(left, pick, pick+1)
+	for _, v := range Draw(left, func(v Target) (int, int) { return v.Priority, v.Weight }, dice) {
+		uris = append(uris, v.For(number))
 	}
 	return uris
+}
+
+// Draw is list, which is sorted by priority, in the order to be tried: among those of one priority the dice
+// decide, loaded by the weights (RFC 2782). dice(n) is from 0 to n-1. list is used up.
+func Draw[T any](list []T, of func(T) (priority, weight int), dice func(n int) int) (drawn []T) {
+	weight := func(v T) int { _, w := of(v); return max(w, 1) }
+	for len(list) > 0 {
+		first, _ := of(list[0])
+		same, total, pick := 0, 0, 0
+		for ; same < len(list); same++ {
+			if priority, _ := of(list[same]); priority != first {
+				break
+			}
+			total += weight(list[same])
+		}
+		for n := dice(total); n >= weight(list[pick]); pick++ {
+			n -= weight(list[pick])
+		}
+		drawn = append(drawn, list[pick])
+		list = slices.Delete(list, pick, pick+1)
+	}
+	return drawn
 }
 
 // For is the address of a number at the target.

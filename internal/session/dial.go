@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strconv"
@@ -47,7 +48,9 @@ type dialing struct {
 // attempt is a party to call.
 type attempt struct {
 	noun   twiml.Noun
-	target int // which of a Sip noun's
+	target int // which of targets
+	// targets are a Sip noun's, in the order to be tried.
+	targets []twiml.SipTarget
 }
 
 // dialVerb runs <Dial>: it calls its parties, connects the first that answers, and goes on when that is over.
@@ -58,11 +61,13 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 	d := &dialing{s: s, doc: doc, verb: v, ringing: map[*Session]bool{}, links: make(chan *link), gone: make(chan struct{})}
 	calls := 0
 	for _, n := range v.Nouns {
-		d.waiting = append(d.waiting, attempt{noun: n})
+		a := attempt{noun: n}
 		calls++
 		if sip, ok := n.(*twiml.DialSip); ok {
-			calls += len(sip.Targets) - 1
+			a.targets = call.Draw(slices.Clone(sip.Targets), func(t twiml.SipTarget) (int, int) { return t.Priority, t.Weight }, rand.IntN)
+			calls += len(a.targets) - 1
 		}
+		d.waiting = append(d.waiting, a)
 	}
 	d.reports = make(chan report, calls*reportKinds)
 	if len(v.Nouns) > 1 && !v.Sequential {
@@ -85,6 +90,17 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 
 // unready refuses what this version cannot do yet: an error, not silence.
 func unready(v *twiml.Dial) error {
+	for _, o := range []struct {
+		name  string
+		asked bool
+	}{
+		{"callReason", v.CallReason != ""}, {"events", len(v.Events) > 0}, {"passports", v.Passports != ""},
+		{"recordingConfigurationId", v.Recording.ConfigurationID != ""},
+	} {
+		if o.asked {
+			return notYet(v.Line(), "<Dial> "+o.name)
+		}
+	}
 	for _, n := range v.Nouns {
 		if n.Options().MachineDetection != nil {
 			return notYet(n.Line(), "<"+n.Name()+"> machineDetection")
@@ -248,7 +264,7 @@ func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
 		}
 		c.QueueKey, c.TrunkSID = t.SID, t.SID
 	case *twiml.DialSip:
-		t := n.Targets[a.target]
+		t := a.targets[a.target]
 		c.To = t.URI + sipQuery(n.Headers)
 		c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
 		c.Options.SIPUsername, c.Options.SIPPassword = t.Username, t.Password
@@ -442,7 +458,7 @@ func (d *dialing) onOver(ctx context.Context, r report) {
 		d.quiet()
 	}
 	a := r.from.child.attempt
-	if sip, ok := a.noun.(*twiml.DialSip); ok && r.call.Status == call.Failed && a.target+1 < len(sip.Targets) {
+	if r.call.Status == call.Failed && a.target+1 < len(a.targets) {
 		a.target++ // nobody is there: the next of its addresses
 		if d.start(ctx, a) {
 			return

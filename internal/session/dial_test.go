@@ -449,6 +449,9 @@ func TestAnswerOnBridgeOfNobodyRefusesTheCaller(t *testing.T) {
 
 func TestWhatADialCannotDoYetIsRefused(t *testing.T) {
 	for _, verb := range []string{
+		`<Dial callReason="Your parcel">+15550102</Dial>`,
+		`<Dial events="call-progress-event">+15550102</Dial>`,
+		`<Dial recordingConfigurationId="x">+15550102</Dial>`,
 		`<Dial><Number machineDetection="Enable">+15550102</Number></Dial>`,
 	} {
 		c := dial(t, verb, nil)

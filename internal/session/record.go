@@ -79,6 +79,9 @@ func (s *Session) letEnd(t *tape) {
 
 // recordVerb runs <Record>: what the caller says until a key, silence, the longest length or the end of the call.
 func (s *Session) recordVerb(ctx context.Context, doc *document, v *twiml.Record) (step, error) {
+	if v.Recording.ConfigurationID != "" {
+		return nextVerb, notYet(v.Line(), "<Record> recordingConfigurationId")
+	}
 	if _, err := s.resolve(doc, v.Action); err != nil {
 		return nextVerb, err
 	}
@@ -176,6 +179,9 @@ func (s *Session) recorded(t *tape, digits string) url.Values {
 
 // startVerb runs <Start><Recording>.
 func (s *Session) startVerb(ctx context.Context, doc *document, v *twiml.StartRecording) error {
+	if v.Recording.ConfigurationID != "" {
+		return notYet(v.Line(), "<Recording> recordingConfigurationId")
+	}
 	r := s.recordingOf(doc, call.SourceTwiML, v.Recording)
 	if v.Dual && r.Track == call.TrackBoth {
 		r.Channels = 2
