@@ -50,7 +50,7 @@ func TestTheFallbackIsToldWhatWentWrong(t *testing.T) {
 		"a type that is none":      {answer("application/json", "{}"), "", "12300"},
 		"too big":                  {answer("text/xml", "<Response>"+strings.Repeat("<!---->", 10_000)+"</Response>"), "", "11750"},
 		"a verb's own error":       {answer("text/xml", "<Response><Play></Play></Response>"), "", "11100"},
-		"a verb that is not there": {answer("text/xml", "<Response><Record/></Response>"), "", "12200"},
+		"a verb that is not there": {answer("text/xml", "<Response><Enqueue>support</Enqueue></Response>"), "", "12200"},
 		"bad audio":                {answer("audio/wav", "this is no audio"), "", "12300"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,11 +3,11 @@ package phone
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,14 +27,26 @@ func need(t *testing.T, name string) string {
 }
 
 // freePort is a UDP and TCP port that was free a moment ago.
+// ports are below what the system hands out by itself: a TCP connection to a port of those that nobody
+// listens on yet may be given that very port as its own, and then talks to itself.
+const firstPort, lastPort = 30_100, 32_700
+
+var nextPort atomic.Int32
+
 func freePort(t *testing.T) int {
 	t.Helper()
-	udp, tcp, err := bindBoth(testContext(t), "127.0.0.1:0")
-	check(t, err)
-	port := udp.LocalAddr().(*net.UDPAddr).Port
-	udp.Close()
-	tcp.Close()
-	return port
+	for range lastPort - firstPort {
+		port := firstPort + (os.Getpid()*64+int(nextPort.Add(4)))%(lastPort-firstPort) // SIPp takes the two above its media port
+		udp, tcp, err := bindBoth(testContext(t), fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		udp.Close()
+		tcp.Close()
+		return port
+	}
+	t.Fatal("no free port")
+	return 0
 }
 
 // process is a program that runs beside the test and ends with it.
