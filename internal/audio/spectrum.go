@@ -1,0 +1,133 @@
+package audio
+
+import "math"
+
+// spectrumSize is the analysis window: 32 ms, the frame and the 12 ms before it. A bin is 31.25 Hz wide.
+const (
+	spectrumSize = 256
+	binHz        = float64(SampleRate) / spectrumSize
+)
+
+// hann is the window over the samples of a spectrum, and unity the turns of a circle the transform needs.
+var (
+	hann  = makeHann()
+	unity = makeUnity()
+)
+
+func makeHann() (w [spectrumSize]float32) {
+	for i := range w {
+		w[i] = float32(0.5 - 0.5*math.Cos(2*math.Pi*(float64(i)+0.5)/spectrumSize))
+	}
+	return w
+}
+
+func makeUnity() (u [spectrumSize / 2]complex64) {
+	for k := range u {
+		s, c := math.Sincos(-2 * math.Pi * float64(k) / spectrumSize)
+		u[k] = complex(float32(c), float32(s))
+	}
+	return u
+}
+
+// spectrum writes the power in each bin of pcm to bins; it is up to the caller what a unit is.
+func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]int16) {
+	const half = spectrumSize / 2
+	var z [half]complex64 // even samples are the real parts, odd ones the imaginary: one transform of half the size
+	for i := range z {
+		// Written in bit-reversed order, so that the butterflies below leave natural order.
+		z[reversed[i]] = complex(float32(pcm[2*i])*hann[2*i], float32(pcm[2*i+1])*hann[2*i+1])
+	}
+	for size := 2; size <= half; size *= 2 {
+		step := spectrumSize / size
+		for start := 0; start < half; start += size {
+			for k, turn := start, 0; k < start+size/2; k, turn = k+1, turn+step {
+				t := z[k+size/2] * unity[turn]
+				z[k], z[k+size/2] = z[k]+t, z[k]-t
+			}
+		}
+	}
+	bins[0] = 0 // a constant is no sound
+	for k := 1; k < half; k++ {
+		a, b := z[k], z[half-k]
+		b = complex(real(b), -imag(b))
+		x := (a+b)/2 + unity[k]*complex(imag(a-b), -real(a-b))/2
+		bins[k] = real(x)*real(x) + imag(x)*imag(x)
+	}
+}
+
+// reversed is each index of half a spectrum with its bits in reverse.
+var reversed = func() (r [spectrumSize / 2]uint8) {
+	for i := range r {
+		for bit := range 7 {
+			r[i] |= uint8(i >> bit & 1 << (6 - bit))
+		}
+	}
+	return r
+}()
+
+// A line is a peak of a spectrum: a tone, or a harmonic of a voice.
+type line struct {
+	hz    float32
+	power float32 // of the five bins around it
+}
+
+// strongestLines fills lines with the highest peaks between 150 and 3,700 Hz, strongest first, each within 20 dB of the
+// strongest, and says how many there are. Peaks less than three bins apart count as one.
+func strongestLines(lines *[maxLines]line, bins *[spectrumSize / 2]float32) (n int) {
+	const lowest, highest = 5, 118
+	for k := lowest; k <= highest; k++ {
+		if p := bins[k]; p > bins[k-1] && p >= bins[k+1] && p > bins[k-2] && p >= bins[k+2] {
+			p += bins[k-1] + bins[k+1] + bins[k-2] + bins[k+2]
+			if n == maxLines && p <= lines[n-1].power {
+				continue
+			}
+			at := min(n, maxLines-1)
+			for at > 0 && lines[at-1].power < p {
+				lines[at] = lines[at-1]
+				at--
+			}
+			lines[at] = line{hz: float32(k), power: p}
+			n = min(n+1, maxLines)
+		}
+	}
+	for n > 0 && lines[n-1].power < lines[0].power/100 {
+		n--
+	}
+	for i := range lines[:n] {
+		k := int(lines[i].hz)
+		lines[i].hz = float32(binHz) * (lines[i].hz + peakOffset(bins[k-1], bins[k], bins[k+1]))
+	}
+	return n
+}
+
+// peakOffset is where between its neighbours a sine lies that gave these three bins under a Hann window, in bins.
+func peakOffset(left, mid, right float32) float32 {
+	if mid <= 0 {
+		return 0
+	}
+	side := float32(1)
+	if left > right {
+		side, right = -1, left
+	}
+	ratio := float32(math.Sqrt(float64(right / mid)))
+	return side * (2*ratio - 1) / (1 + ratio)
+}
+
+// flatness is how evenly the power of 190 to 3,700 Hz is spread: the geometric mean over the arithmetic one, 0.56 for
+// white noise in one frame, below 0.1 for a vowel.
+func flatness(bins *[spectrumSize / 2]float32) float64 {
+	const lowest, groups = 6, 14 // of eight bins
+	var sum, logs float64
+	for g := range groups {
+		product := 1.0
+		for _, p := range bins[lowest+8*g : lowest+8*g+8] {
+			sum += float64(p)
+			product *= float64(p) + 1e-3
+		}
+		logs += math.Log(product)
+	}
+	if sum == 0 {
+		return 1
+	}
+	return math.Exp(logs/(8*groups)) / (sum / (8 * groups))
+}
