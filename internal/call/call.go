@@ -90,6 +90,15 @@ func (c *Call) PageToken() twilio.PageToken {
 	return twilio.PageToken{SID: c.SID, Time: c.DateCreated.UnixMicro(), Seq: c.Seq}
 }
 
+// AsCreated is the call as its create answered it.
+func (c *Call) AsCreated() *Call {
+	d := c.Clone()
+	d.Status, d.Cause, d.DateUpdated = Queued, Cause{}, c.DateCreated
+	d.DialedAt, d.AnsweredAt, d.EndedAt, d.QueueTime = time.Time{}, time.Time{}, time.Time{}, 0
+	d.AnsweredBy, d.Price, d.Dialog, d.Options.Held, d.Options.Muted = "", "", nil, false, false
+	return d
+}
+
 // Clone is a deep enough copy: nothing a Session later changes in c shows in the clone.
 func (c *Call) Clone() *Call {
 	d := *c
@@ -123,6 +132,10 @@ type Options struct {
 	CallerID       string   `json:"callerId,omitempty"`            // presented instead of From
 	SIPUsername    string   `json:"sipAuthUsername,omitempty"`
 	SIPPassword    string   `json:"sipAuthPassword,omitempty"`
+
+	// Held and Muted are what the party is now (twiliocall section 3).
+	Held  bool `json:"held,omitempty"`
+	Muted bool `json:"muted,omitempty"`
 
 	// Recording is how the call is recorded from its answer; nil: it is not.
 	Recording *RecordingParams `json:"recording,omitempty"`

@@ -15,6 +15,8 @@ type Change struct {
 	Notifications []Notification
 	// Recordings are stored as they are now. One that was deleted meanwhile stays so.
 	Recordings []*Recording
+	// Idempotency of a create is stored with its call; the zero value is none.
+	Idempotency Idempotency
 }
 
 // Event is one of the twelve events of TwilioCall (twiliocall section 4): created, queued, ringing, …

@@ -13,6 +13,8 @@ type Filter struct {
 	ParentSID  string
 	Statuses   []Status
 	Direction  Direction
+	AnsweredBy string            // human, machine (any of them), fax or unknown
+	Metadata   map[string]string // values as text: 1 is found as "1" and as 1
 	// StartTime and EndTime bounds: after is inclusive (>=), before exclusive (<).
 	StartAfter, StartBefore time.Time
 	EndAfter, EndBefore     time.Time

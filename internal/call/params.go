@@ -39,6 +39,10 @@ type CreateParams struct {
 	// Record asks for a recording of the whole call, and Recording says how: Validate puts it into Options.
 	Record    *bool
 	Recording RecordingParams
+	// Annotation and Metadata are noted beside the call.
+	Annotation  string
+	Metadata    map[string]any
+	Idempotency Idempotency
 	// Warnings are set by Validate: mistakes that do not refuse the call but become its notifications.
 	Warnings []*twilio.Error
 }
@@ -134,6 +138,8 @@ func (p *CreateParams) Validate() error {
 		func() error { return CheckSIPAuth(o.SIPUsername, o.SIPPassword) },
 		func() error { return checkTimeLimit(o.TimeLimit) },
 		p.takeRecording,
+		func() error { return checkNote(p.Annotation, p.Metadata) },
+		p.Idempotency.validate,
 	)
 }
 

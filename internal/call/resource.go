@@ -44,6 +44,7 @@ func (c *Call) Resource() twiliocall.Call {
 		URI:         c.Path() + ".json",
 		DateCreated: c.DateCreated.Unix(), DateUpdated: c.DateUpdated.Unix(),
 		Metadata: map[string]any{},
+		Held:     c.Options.Held, Muted: c.Options.Muted,
 	}
 	if d, ok := c.Duration(); ok {
 		r.Duration = &d

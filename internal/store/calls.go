@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,8 +135,12 @@ func newCallJob(c *call.Call, ch call.Change) (*job, error) {
 		return nil, err
 	}
 	sid, status, epoch := c.SID, string(c.Status), c.Epoch
+	run := putRecordings(ch.Recordings)
+	if ch.Idempotency.Key != "" {
+		run = putIdempotency(c, ch.Idempotency)
+	}
 	return &job{
-		call: &insertCall{sid, append(fixed, live...)}, run: putRecordings(ch.Recordings), rows: changeRows(ch),
+		call: &insertCall{sid, append(fixed, live...)}, run: run, rows: changeRows(ch),
 		undo: func(b *batch) error {
 			n, err := b.exec("DELETE FROM calls WHERE sid = ? AND status = ? AND epoch = ?", sid, status, epoch)
 			if err != nil || n == 0 {
@@ -143,7 +148,7 @@ func newCallJob(c *call.Call, ch call.Change) (*job, error) {
 			}
 			for _, query := range [...]string{
 				"DELETE FROM events WHERE call_sid = ?", "DELETE FROM outbox WHERE call_sid = ?",
-				"DELETE FROM notifications WHERE call_sid = ?",
+				"DELETE FROM notifications WHERE call_sid = ?", "DELETE FROM idempotency WHERE call_sid = ?",
 			} {
 				if _, err := b.exec(query, sid); err != nil {
 					return err
@@ -268,19 +273,53 @@ func again(b *batch, args []any, epoch int64, rows []rowOf, refusal error) (miss
 	return missing, nil
 }
 
-// Annotate writes what customers note beside a call, whoever owns it and whether it is live or not.
-func (s *Store) Annotate(ctx context.Context, accountSID, sid, annotation string, metadata map[string]any) error {
-	text, err := toJSON(metadata, len(metadata) == 0)
-	if err != nil {
-		return fmt.Errorf("store: metadata of %s: %w", sid, err)
-	}
+// Annotate merges what customers note beside a call into what is noted already, whoever owns the call and whether
+// it is live or not, and returns what then is.
+func (s *Store) Annotate(ctx context.Context, accountSID, sid string, note call.Note) (annotation string, metadata map[string]any, err error) {
 	now := micros(s.cfg.Clock.Now())
-	return s.w.api(ctx, &job{run: func(b *batch) error {
+	err = s.w.api(ctx, &job{run: func(b *batch) error {
+		found, stored := false, ""
+		const what = " FROM calls WHERE sid = ? AND account_sid = ?"
+		err := b.scan(func(text string) { found, stored = true, text }, "SELECT metadata"+what, sid, accountSID)
+		if err == nil {
+			err = b.scan(func(text string) { annotation = text }, "SELECT annotation"+what, sid, accountSID)
+		}
+		if err != nil {
+			return err
+		}
+		if !found {
+			return call.ErrNotFound
+		}
+		var before map[string]any
+		if err := (asJSON{&before}).Scan(stored); err != nil {
+			return err
+		}
+		if annotation, metadata, err = note.Apply(annotation, before); err != nil {
+			return &refusedError{err}
+		}
+		text, err := toJSON(metadata, len(metadata) == 0)
+		if err != nil {
+			return fmt.Errorf("store: metadata of %s: %w", sid, err)
+		}
 		return b.guarded(call.ErrNotFound,
 			"UPDATE calls SET annotation = ?, metadata = ?, date_updated = ? WHERE sid = ? AND account_sid = ?",
 			annotation, text, now, sid, accountSID)
 	}})
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		err = refused.err
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return annotation, metadata, nil
 }
+
+// refusedError is a job's verdict that is not the store's own.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string        { return e.err.Error() }
+func (e *refusedError) Is(target error) bool { return target == call.ErrConflict }
 
 // Call is the call sid of an account. Applications ask for the same one again and again: reading it is half of
 // what an answer costs.
@@ -320,6 +359,7 @@ func (s *Store) DeleteCall(ctx context.Context, accountSID, sid string) error {
 			"DELETE FROM events WHERE call_sid = ?",
 			"DELETE FROM outbox WHERE call_sid = ? AND state <> 'pending'", // what is due is still owed
 			"DELETE FROM notifications WHERE call_sid = ?",
+			"DELETE FROM idempotency WHERE call_sid = ?",
 		} {
 			if _, err := b.exec(query, sid); err != nil {
 				return err

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 func testRoundTrip(t *testing.T, b backend) {
@@ -174,16 +176,59 @@ func testCancelQueued(t *testing.T, b backend) {
 func testAnnotate(t *testing.T, b backend) {
 	s := open(t, b.address(t))
 	c := create(t, s, newCall(morning))
-	must(t, s.Annotate(t.Context(), account, c.SID, "spam", map[string]any{"a": "b"}))
+	spam := "spam"
+	note := func(accountSID string, n call.Note) (string, map[string]any, error) {
+		return s.Annotate(t.Context(), accountSID, c.SID, n)
+	}
+	_, _, err := note(account, call.Note{Annotation: &spam, Metadata: map[string]any{"a": "b", "n": 1}})
+	must(t, err)
 	must(t, s.SaveCall(t.Context(), c, call.Queued, call.Change{})) // a session that has not read it
+	annotation, metadata, err := note(account, call.Note{Metadata: map[string]any{"n": nil, "ok": true}})
+	must(t, err)
 	got, err := s.Call(t.Context(), account, c.SID)
 	must(t, err)
-	if got.Annotation != "spam" || got.Metadata["a"] != "b" {
-		t.Errorf("annotation %q, metadata %v", got.Annotation, got.Metadata)
+	want := map[string]any{"a": "b", "ok": true}
+	if got.Annotation != "spam" || !maps.Equal(got.Metadata, want) || annotation != "spam" || !maps.Equal(metadata, want) {
+		t.Errorf("annotation %q, metadata %v; answered %q %v", got.Annotation, got.Metadata, annotation, metadata)
 	}
-	if err := s.Annotate(t.Context(), other, c.SID, "", nil); !errors.Is(err, call.ErrNotFound) {
+	if _, _, err := note(other, call.Note{Clear: true}); !errors.Is(err, call.ErrNotFound) {
 		t.Errorf("of another account: %v", err)
 	}
+	var refused *twilio.Error
+	if _, _, err := note(account, call.Note{Metadata: map[string]any{"": "x"}}); !errors.As(err, &refused) {
+		t.Errorf("a key without a name: %v", err)
+	}
+}
+
+// testIdempotency: a key stands for its call for a day.
+func testIdempotency(t *testing.T, b backend) {
+	s := open(t, b.address(t))
+	make := func(at time.Time, accountSID, fingerprint string) (*call.Call, error) {
+		c := newCall(at)
+		c.AccountSID = accountSID
+		ch := call.Change{Events: []call.Event{{CallSID: c.SID, AccountSID: accountSID, ID: "EV" + c.SID[2:], Name: "created", Time: at, Data: []byte("{}")}}}
+		ch.Idempotency = call.Idempotency{Key: "order 7", Fingerprint: fingerprint}
+		return c, s.CreateCall(t.Context(), c, ch)
+	}
+	first, err := make(morning, account, "A")
+	must(t, err)
+	for _, fingerprint := range []string{"A", "B"} {
+		again, err := make(morning.Add(23*time.Hour), account, fingerprint)
+		var repeated *call.RepeatedError
+		if !errors.As(err, &repeated) || repeated.CallSID != first.SID || repeated.Fingerprint != "A" {
+			t.Errorf("the same key: %v", err)
+		}
+		if _, err := s.Call(t.Context(), account, again.SID); !errors.Is(err, call.ErrNotFound) {
+			t.Errorf("the second call is there: %v", err)
+		}
+		if events, err := s.Events(t.Context(), again.SID, -1); err != nil || len(events) > 0 {
+			t.Errorf("the second call has events: %v %v", events, err)
+		}
+	}
+	_, err = make(morning, other, "C")
+	must(t, err)
+	_, err = make(morning.Add(24*time.Hour), account, "B")
+	must(t, err)
 }
 
 func testEndTime(t *testing.T, b backend) {

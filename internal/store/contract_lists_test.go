@@ -23,6 +23,8 @@ func testFilters(t *testing.T, b backend) {
 		if i == 1 {
 			c.ParentSID, c.Direction = parent.SID, call.OutboundDial
 		}
+		c.Metadata = map[string]any{"n": i, "who": fmt.Sprintf(`,"n":%d,`, (i+1)%6), "vip": i == 2}
+		c.AnsweredBy = []string{"", "", "human", "machine_start", "", "machine_end_beep"}[i]
 		if status != call.Queued {
 			c.DialedAt = c.DateCreated.Add(time.Minute)
 		}
@@ -52,6 +54,12 @@ func testFilters(t *testing.T, b backend) {
 		{"From and To", call.Filter{From: "sip:u3@x.example", To: "+15005551000"}, nil},
 		{"ParentSID", call.Filter{ParentSID: parent.SID}, []int{1}},
 		{"Direction", call.Filter{Direction: call.OutboundDial}, []int{1}},
+		{"AnsweredBy", call.Filter{AnsweredBy: "human"}, []int{2}},
+		{"any machine", call.Filter{AnsweredBy: "machine"}, []int{5, 3}},
+		{"Metadata, a number", call.Filter{Metadata: map[string]string{"n": "3"}}, []int{3}},
+		{"Metadata, a boolean", call.Filter{Metadata: map[string]string{"vip": "true"}}, []int{2}},
+		{"Metadata, text", call.Filter{Metadata: map[string]string{"who": `,"n":4,`, "vip": "false"}}, []int{3}},
+		{"Metadata, of another case", call.Filter{Metadata: map[string]string{"N": "3"}}, nil},
 		{"live statuses", call.Filter{Statuses: []call.Status{call.Queued, call.Ringing}}, []int{1, 0, -1}},
 		{"final statuses", call.Filter{Statuses: []call.Status{call.Busy, call.Failed}}, []int{5, 4}},
 		{"mixed statuses", call.Filter{Statuses: []call.Status{call.Completed, call.InProgress}}, []int{3, 2}},

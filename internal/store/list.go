@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -106,6 +107,14 @@ func (s *Store) ListCalls(ctx context.Context, f call.Filter) (calls []*call.Cal
 		l.where("parent_sid = ? AND parent_sid <> ''", f.ParentSID) // in the words of the partial index
 	}
 	l.equal("direction", string(f.Direction))
+	if f.AnsweredBy == "machine" {
+		l.where("answered_by LIKE 'machine%'") // machine_start and its like
+	} else {
+		l.equal("answered_by", f.AnsweredBy)
+	}
+	for key, value := range f.Metadata {
+		l.metadata(key, value)
+	}
 	if n := len(f.Statuses); n > 0 {
 		statuses := make([]any, n)
 		for i, st := range f.Statuses {
@@ -116,6 +125,41 @@ func (s *Store) ListCalls(ctx context.Context, f call.Filter) (calls []*call.Cal
 	l.between("start_time", micros(f.StartAfter), micros(f.StartBefore))
 	l.between("ended_at", micros(f.EndAfter), micros(f.EndBefore))
 	return list(ctx, s, l, f.AccountSID, scanCall)
+}
+
+// metadata adds the condition that key has that value, as text. The column is the JSON of a flat object as
+// encoding/json writes it, and a quotation mark inside a string has a backslash before it: so text tells, which is
+// the same in both databases where their JSON functions are not.
+func (l *listing) metadata(key, value string) {
+	const members = "(',' || trim(metadata, '{}') || ',')"
+	var conditions []string
+	var args []any
+	for _, v := range [...]any{value, json.RawMessage(value)} {
+		if raw, ok := v.(json.RawMessage); ok && !isScalar(raw) {
+			continue
+		}
+		text, err := json.Marshal(map[string]any{key: v})
+		if err != nil { // it is valid JSON or a string
+			continue
+		}
+		conditions = append(conditions, "replace("+members+", ?, '') <> "+members)
+		args = append(args, ","+string(text[1:len(text)-1])+",")
+	}
+	l.where("("+strings.Join(conditions, " OR ")+")", args...)
+}
+
+// isScalar reports whether text is a JSON number or boolean as encoding/json writes it.
+func isScalar(text []byte) bool {
+	var v any
+	if json.Unmarshal(text, &v) != nil {
+		return false
+	}
+	switch v.(type) {
+	case bool, float64:
+		again, err := json.Marshal(v)
+		return err == nil && string(again) == string(text)
+	}
+	return false
 }
 
 // between bounds a time column of calls, in which 0 is none: after is inclusive, before exclusive, 0 is no

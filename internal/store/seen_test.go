@@ -28,7 +28,8 @@ func TestACallIsReadAsItWasLastWritten(t *testing.T) {
 	if got := read(); got.Annotation != "" || got.Status != call.Queued {
 		t.Errorf("read %q, %s", got.Annotation, got.Status)
 	}
-	if err := s.Annotate(t.Context(), c.AccountSID, c.SID, "noted", nil); err != nil {
+	noted := "noted"
+	if _, _, err := s.Annotate(t.Context(), c.AccountSID, c.SID, call.Note{Annotation: &noted}); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(); got.Annotation != "noted" {

@@ -56,6 +56,7 @@ func contract(t *testing.T, b backend) {
 		{"saving an unowned call takes it", testClaim},
 		{"a queued call is canceled unless taken", testCancelQueued},
 		{"notes are outside the guard", testAnnotate},
+		{"idempotency keys", testIdempotency},
 		{"a status and an end time that do not fit are refused", testEndTime},
 		{"one bad job of a batch fails alone", testBadJob},
 		{"the queue is first in first out", testQueued},
