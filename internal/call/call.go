@@ -43,7 +43,7 @@ type Call struct {
 	GroupSID      string // GP… or ""
 	ForwardedFrom string
 	CallerName    string
-	AnsweredBy    string
+	AnsweredBy    string // what machine detection found out: human, machine_start, …; "" before, and without it
 	Annotation    string
 	Metadata      map[string]any
 	Price         string // decimal without sign, "" when none
@@ -139,6 +139,9 @@ type Options struct {
 
 	// Recording is how the call is recorded from its answer; nil: it is not.
 	Recording *RecordingParams `json:"recording,omitempty"`
+
+	// MachineDetection is how it is found out who answers; nil: it is not.
+	MachineDetection *MachineDetection `json:"machineDetection,omitempty"`
 
 	// Countries of From and To, ISO 3166, "" for what is no number: worked out once, told in every request.
 	FromCountry string `json:"fromCountry,omitempty"`

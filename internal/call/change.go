@@ -17,6 +17,8 @@ type Change struct {
 	Recordings []*Recording
 	// Idempotency of a create is stored with its call; the zero value is none.
 	Idempotency Idempotency
+	// Detections has what machine detection found out.
+	Detections []Detection
 }
 
 // Event is one of the twelve events of TwilioCall (twiliocall section 4): created, queued, ringing, …

@@ -43,6 +43,10 @@ type CreateParams struct {
 	Annotation  string
 	Metadata    map[string]any
 	Idempotency Idempotency
+	// MachineDetection asks for it when its Mode is set, and AsyncAMD has the call go on meanwhile: Validate puts
+	// them into Options.
+	MachineDetection MachineDetection
+	AsyncAMD         *bool
 	// Warnings are set by Validate: mistakes that do not refuse the call but become its notifications.
 	Warnings []*twilio.Error
 }
@@ -136,6 +140,7 @@ func (p *CreateParams) Validate() error {
 			return checkCaller("CallerId", &o.CallerID, p.To)
 		},
 		func() error { return CheckSIPAuth(o.SIPUsername, o.SIPPassword) },
+		p.takeDetection,
 		func() error { return checkTimeLimit(o.TimeLimit) },
 		p.takeRecording,
 		func() error { return checkNote(p.Annotation, p.Metadata) },

@@ -236,6 +236,7 @@ var rowStored = [...]string{
 	eventRows:        "SELECT id FROM events WHERE call_sid = ? AND seq = ? AND id = ?",
 	callbackRows:     "SELECT id FROM outbox WHERE id = ?",
 	notificationRows: "SELECT sid FROM notifications WHERE sid = ?",
+	detectionRows:    "SELECT call_sid FROM detections WHERE call_sid = ?",
 }
 
 // Tables that jobs add rows to.
@@ -243,12 +244,14 @@ const (
 	eventRows = iota
 	callbackRows
 	notificationRows
+	detectionRows
 )
 
 var tables = [...]*table{
 	eventRows:        newTable("events", eventColumns, ""),
 	callbackRows:     newTable("outbox", outboxColumns, ""),
 	notificationRows: newTable("notifications", notificationColumns, ""),
+	detectionRows:    newTable("detections", detectionColumns, " ON CONFLICT DO NOTHING"),
 }
 
 // clean replaces what PostgreSQL refuses in a text: NUL and broken UTF-8, as a stranger's HTTP answer or

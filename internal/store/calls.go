@@ -149,6 +149,7 @@ func newCallJob(c *call.Call, ch call.Change) (*job, error) {
 			for _, query := range [...]string{
 				"DELETE FROM events WHERE call_sid = ?", "DELETE FROM outbox WHERE call_sid = ?",
 				"DELETE FROM notifications WHERE call_sid = ?", "DELETE FROM idempotency WHERE call_sid = ?",
+				"DELETE FROM detections WHERE call_sid = ?",
 			} {
 				if _, err := b.exec(query, sid); err != nil {
 					return err
@@ -360,6 +361,7 @@ func (s *Store) DeleteCall(ctx context.Context, accountSID, sid string) error {
 			"DELETE FROM outbox WHERE call_sid = ? AND state <> 'pending'", // what is due is still owed
 			"DELETE FROM notifications WHERE call_sid = ?",
 			"DELETE FROM idempotency WHERE call_sid = ?",
+			"DELETE FROM detections WHERE call_sid = ?",
 		} {
 			if _, err := b.exec(query, sid); err != nil {
 				return err

@@ -14,7 +14,7 @@ const (
 
 // changeRows are the rows a change adds.
 func changeRows(ch call.Change) []rowOf {
-	rows := make([]rowOf, 0, len(ch.Events)+len(ch.Callbacks)+len(ch.Notifications))
+	rows := make([]rowOf, 0, len(ch.Events)+len(ch.Callbacks)+len(ch.Notifications)+len(ch.Detections))
 	for _, e := range ch.Events {
 		rows = append(rows, rowOf{eventRows, []any{
 			e.CallSID, int64(e.Seq), e.ID, e.AccountSID, e.Name, micros(e.Time), string(e.Data),
@@ -25,6 +25,9 @@ func changeRows(ch call.Change) []rowOf {
 	}
 	for i := range ch.Notifications {
 		rows = append(rows, notificationRow(&ch.Notifications[i]))
+	}
+	for i := range ch.Detections {
+		rows = append(rows, detectionRow(&ch.Detections[i]))
 	}
 	return rows
 }

@@ -78,6 +78,7 @@ func contract(t *testing.T, b backend) {
 		{"there are no more resources than there may be", testLimits},
 		{"a recording goes with its call, then by itself", testRecordings},
 		{"recordings are listed newest first", testRecordingLists},
+		{"a detection goes with its call", testDetections},
 		{"accounts are put", testAccounts},
 		{"each opening has its own epoch", testEpoch},
 		{"a closed store is unavailable", testClosed},
