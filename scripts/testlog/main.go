@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -99,12 +100,34 @@ func (l *log) event(e event) {
 		if said != nil {
 			fmt.Fprint(l.out, said)
 		}
+		if e.Test == "" {
+			l.unfinished(e.Package)
+		}
 	case e.Test == "": // a package
 	case e.Action == "skip":
 		l.skipped++
 		l.skipLog = append(l.skipLog, "SKIP "+e.Package+" "+e.Test+reason(said))
 	default:
 		l.passed++
+	}
+}
+
+// maxUnfinished bounds what is shown of a test that did not end, bytes: the stacks of a time-out are long.
+const maxUnfinished = 64 << 10
+
+// unfinished shows the tests of a failed package that never said how they ended: it panicked or timed out there.
+func (l *log) unfinished(pkg string) {
+	var keys []string
+	for key := range l.output {
+		if strings.HasPrefix(key, pkg+" ") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		said := l.output[key].String()
+		delete(l.output, key)
+		fmt.Fprintf(l.out, "--- DID NOT END: %s\n%s\n", strings.TrimPrefix(key, pkg+" "), said[max(0, len(said)-maxUnfinished):])
 	}
 }
 

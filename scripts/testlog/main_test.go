@@ -40,3 +40,18 @@ func TestLogTellsWhatFailedAndWhatWasSkipped(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestLogShowsWhatDidNotEnd(t *testing.T) {
+	const run = `{"Action":"output","Package":"a","Test":"TestStuck","Output":"panic: test timed out after 1s\n"}
+{"Action":"output","Package":"b","Test":"TestOther","Output":"still runs\n"}
+{"Action":"output","Package":"a","Output":"FAIL\ta\t1s\n"}
+{"Action":"fail","Package":"a"}
+`
+	var out strings.Builder
+	if err := newLog(&out).read(strings.NewReader(run)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("FAIL\ta\t1s\n--- DID NOT END: TestStuck\npanic: test timed out after 1s\n\n", out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
