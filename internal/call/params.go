@@ -62,6 +62,15 @@ type UpdateParams struct {
 	StatusURL      string
 	StatusMethod   string
 	TimeLimit      int // seconds from the answer
+	// CallbackAlone lets the status callback change without a new document, as TwilioCall does.
+	CallbackAlone bool
+}
+
+// Given reports whether p changes anything.
+func (p *UpdateParams) Given() bool {
+	q := *p
+	q.CallbackAlone = false
+	return q != UpdateParams{}
 }
 
 // Missing reports the first required parameter that p lacks.
@@ -224,7 +233,7 @@ func (p *UpdateParams) Validate() error {
 			case p.Status != "": // it wins over all below
 			case p.URL != "" && p.Twiml != "":
 				return twilio.Errf(20001, "Url and Twiml cannot be given together")
-			case p.StatusURL != "" && p.URL == "":
+			case p.StatusURL != "" && p.URL == "" && !p.CallbackAlone:
 				return twilio.Errf(20001, "StatusCallback can only be changed together with Url")
 			}
 			return nil

@@ -259,6 +259,8 @@ type RecordingParams struct {
 	StatusURL    string   `json:"recordingStatusCallback,omitempty"`
 	StatusMethod string   `json:"recordingStatusCallbackMethod,omitempty"`
 	StatusEvents []string `json:"recordingStatusCallbackEvent,omitempty"` // each may hold several, divided by spaces
+	MaxLength    int      `json:"maxLength,omitempty"`                    // seconds; 0: as long as the call
+	PlayBeep     bool     `json:"playBeep,omitempty"`                     // the party hears one first
 	// Warnings are set by Validate: they become notifications of the call.
 	Warnings []*twilio.Error `json:"-"`
 }
@@ -290,6 +292,12 @@ func (p *RecordingParams) Validate() error {
 		func() error { return checkChoice("Trim", &p.Trim, []string{"do-not-trim", "trim-silence"}) },
 		func() error { return checkURL(21609, "RecordingStatusCallback", p.StatusURL) },
 		func() error { return checkMethod("RecordingStatusCallbackMethod", &p.StatusMethod) },
+		func() error {
+			if limit := int(DefaultTimeLimit.Seconds()); p.MaxLength < 0 || p.MaxLength > limit {
+				return twilio.Errf(20001, "maxLength must be a whole number of seconds from 1 to %d: %d", limit, p.MaxLength)
+			}
+			return nil
+		},
 	)
 	if err == nil && p.Track != TrackBoth {
 		p.Channels = "mono" // one track has one channel
@@ -303,6 +311,7 @@ func (p *RecordingParams) Recording() *Recording {
 		Status: RecordingInProgress, Track: p.Track, Channels: 1, PriceUnit: "USD",
 		Options: RecordingOptions{
 			StatusURL: p.StatusURL, StatusMethod: p.StatusMethod, StatusEvents: p.StatusEvents, Trim: p.Trim == "trim-silence",
+			MaxLength: p.MaxLength,
 		},
 	}
 	if p.Channels == "dual" {

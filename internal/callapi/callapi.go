@@ -1,5 +1,6 @@
-// Package callapi is the /v1 face of offhook: the events of a call as they happen, and the trunks. It
-// speaks JSON and RFC 9457 problems; what a call does is session's, what is stored is store's.
+// Package callapi is the /v1 face of offhook: the TwilioCall resource with its actions, the events of calls as
+// they happen, and the trunks. It speaks JSON and RFC 9457 problems; what a call does is session's, what is
+// stored is store's.
 package callapi
 
 import (
@@ -22,6 +23,8 @@ import (
 type Store interface {
 	Account(ctx context.Context, sid string) (*call.Account, error)
 	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
+	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow.
+	ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error)
 	Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error)
 	CreateTrunk(ctx context.Context, t *call.Trunk) error
 	Trunks(ctx context.Context) ([]call.Trunk, error)
@@ -30,23 +33,31 @@ type Store interface {
 
 // Config is what the API stands on.
 type Config struct {
+	Calls Calls
 	Store Store
 	Bus   *bus.Bus
 	// RoutingChanged is told when a trunk was added or removed.
 	RoutingChanged func(context.Context) error
 	// Closing ends the streams when the server shuts down.
 	Closing <-chan struct{}
+	// BaseURL is where our APIs are for others, such as http://127.0.0.1:4600. Default: links are paths.
+	BaseURL func() string
+	Version string // the release
 	Clock   clock.Clock
 	Log     *slog.Logger
 }
 
 type api struct{ Config }
 
-// New is the handler for /v1.
+// New is the handler for /v1, and of what describes it: /openapi.json and /docs.
 func New(cfg Config) http.Handler {
+	if cfg.BaseURL == nil {
+		cfg.BaseURL = func() string { return "" }
+	}
 	a := &api{cfg}
 	r := chi.NewRouter()
 	r.Use(tellRoute, a.authenticate)
+	a.calls(a.describe(r))
 	r.Get("/v1/calls/{sid}/events", a.events)
 	r.Get("/v1/trunks", a.listTrunks)
 	r.Post("/v1/trunks", a.addTrunk)
@@ -55,7 +66,7 @@ func New(cfg Config) http.Handler {
 		problem(w, http.StatusNotFound, 20404, "there is no "+r.URL.Path+" in this version")
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		for _, m := range [...]string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		for _, m := range [...]string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 			if r.Match(chi.NewRouteContext(), m, req.URL.Path) {
 				w.Header().Add("Allow", m)
 			}
@@ -83,6 +94,10 @@ func account(ctx context.Context) string { return ctx.Value(accountKey{}).(strin
 // hashes in constant time, and an unknown account costs the same comparison.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == openAPIPath || r.URL.Path == docsPath {
+			next.ServeHTTP(w, r) // what there is to know of any offhook
+			return
+		}
 		user, password, _ := r.BasicAuth()
 		stored, err := a.Store.Account(r.Context(), user)
 		if err != nil && !errors.Is(err, call.ErrNotFound) {
@@ -101,31 +116,6 @@ func (a *api) authenticate(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accountKey{}, user)))
 	})
-}
-
-// problem writes an RFC 9457 problem with Twilio's code as an extra member.
-func problem(w http.ResponseWriter, status, code int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // the client is gone when this fails
-		"title": http.StatusText(status), "status": status, "code": code, "detail": detail,
-	})
-}
-
-// fail answers what the store said.
-func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	switch {
-	case errors.Is(err, call.ErrNotFound):
-		problem(w, http.StatusNotFound, 20404, "The requested resource "+r.URL.Path+" was not found")
-	case errors.Is(err, call.ErrConflict):
-		problem(w, http.StatusConflict, 20409, err.Error())
-	case errors.Is(err, call.ErrUnavailable):
-		w.Header().Set("Retry-After", "1")
-		problem(w, http.StatusServiceUnavailable, 20503, "the store cannot be reached, try again")
-	default:
-		a.Log.Error("request failed", "path", r.URL.Path, "err", err)
-		problem(w, http.StatusInternalServerError, 20500, "internal error")
-	}
 }
 
 func reply(w http.ResponseWriter, status int, body any) {

@@ -33,7 +33,10 @@ type fake struct {
 	mu     sync.Mutex
 	events []call.Event
 	trunks []call.Trunk
-	err    error // returned by everything
+	calls  []*call.Call // listed, and whether there are more
+	more   bool
+	filter call.Filter // of the last list
+	err    error       // returned by everything
 }
 
 func (f *fake) Account(_ context.Context, sid string) (*call.Account, error) {
@@ -57,6 +60,13 @@ func (f *fake) Call(_ context.Context, of, sid string) (*call.Call, error) {
 		c.Status = call.Status(f.events[n-1].Name)
 	}
 	return c, f.err
+}
+
+func (f *fake) ListCalls(_ context.Context, filter call.Filter) ([]*call.Call, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.filter = filter
+	return f.calls, f.more, f.err
 }
 
 func (f *fake) Events(_ context.Context, _ string, after int) ([]call.Event, error) {
@@ -100,6 +110,7 @@ func (f *fake) happens(b *bus.Bus, name string) {
 type server struct {
 	*httptest.Server
 	store   *fake
+	calls   fakeCalls
 	bus     *bus.Bus
 	closing chan struct{}
 	changed int
@@ -109,7 +120,7 @@ func start(t *testing.T, f *fake) *server {
 	t.Helper()
 	s := &server{store: f, bus: bus.New(), closing: make(chan struct{})}
 	s.Server = httptest.NewServer(New(Config{
-		Store: f, Bus: s.bus, Closing: s.closing, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+		Calls: &s.calls, Store: f, Bus: s.bus, Closing: s.closing, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
 		RoutingChanged: func(context.Context) error { s.changed++; return nil },
 	}))
 	t.Cleanup(s.Close)
@@ -186,7 +197,7 @@ func TestRefusals(t *testing.T) {
 		status, code             int
 		detail                   string // part of it
 	}{
-		{"unknown path", "GET", "/v1/calls", "", nil, 404, 20404, "/v1/calls"},
+		{"unknown path", "GET", "/v1/phones", "", nil, 404, 20404, "/v1/phones"},
 		{"wrong method", "PUT", "/v1/trunks", "", nil, 405, 20004, "PUT"},
 		{"unknown call", "GET", "/v1/calls/CA2/events", "", nil, 404, 20404, "CA2"},
 		{"resume after a word", "GET", events, "x", nil, 400, 20001, "Last-Event-ID"},

@@ -390,10 +390,13 @@ func (s *Server) openHTTP(context.Context) error {
 		mux.Handle(path, twilioAPI)
 		mux.Handle(path+"/", twilioAPI)
 	}
-	mux.Handle("/v1/", callapi.New(callapi.Config{
-		Store: s.store, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
-		Clock: s.cfg.Clock, Log: s.log,
-	}))
+	callAPI := callapi.New(callapi.Config{
+		Calls: s.manager, Store: s.store, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
+		BaseURL: s.baseURL, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
+	})
+	for _, path := range []string{"/v1/", "/openapi.json", "/docs"} {
+		mux.Handle(path, callAPI)
+	}
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", s.metrics())

@@ -260,6 +260,7 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: accountSID,
 		To: p.To, From: p.From, Direction: call.OutboundAPI, Status: call.Queued,
 		DateCreated: now, DateUpdated: now, PriceUnit: "USD", Options: p.Options,
+		Annotation: p.Annotation, Metadata: p.Metadata,
 	}
 	c.Options.FromCountry, c.Options.ToCountry = call.Country(c.From), call.Country(c.To)
 	if err := m.checkFrom(ctx, c); err != nil {
@@ -273,11 +274,15 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		}
 		c.QueueKey, c.TrunkSID = t.SID, t.SID
 	}
-	ch := call.Change{Events: newEvents(c, now, "created", "queued")}
+	ch := call.Change{Events: newEvents(c, now, "created", "queued"), Idempotency: p.Idempotency}
 	for _, w := range p.Warnings {
 		ch.Notifications = append(ch.Notifications, notification(c, w, now))
 	}
 	if err := m.Store.CreateCall(ctx, c, ch); err != nil {
+		var before *call.RepeatedError
+		if errors.As(err, &before) {
+			return m.repeated(ctx, accountSID, p.Idempotency, before)
+		}
 		return nil, fmt.Errorf("session: create call: %w", err)
 	}
 	m.publish(ch)

@@ -90,6 +90,10 @@ type Store interface {
 	CancelQueued(ctx context.Context, c *call.Call, ch call.Change) error
 	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
 	DeleteCall(ctx context.Context, accountSID, sid string) error
+	// Annotate merges note into what is noted beside a call, and returns what then is.
+	Annotate(ctx context.Context, accountSID, sid string, note call.Note) (annotation string, metadata map[string]any, err error)
+	// Events lists the events of a call behind a sequence number, -1 for all.
+	Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error)
 	// Queued lists calls not yet dialled, first in first out.
 	Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error)
 	// Live lists the calls that have not ended and that were dialled or came in.

@@ -63,6 +63,9 @@ func (m *Manager) StartRecording(ctx context.Context, accountSID, callSID string
 		if s.over || s.call.Status != call.InProgress {
 			return errNotRecordable()
 		}
+		if p.PlayBeep { // behind what plays
+			s.leg.Play(beep())
+		}
 		r := p.Recording()
 		r.Source = call.SourceAPI
 		t, err := s.record(r, 0)
