@@ -70,44 +70,63 @@ func decodeRaw(data []byte, law sampleFormat) (*Clip, error) {
 	return decodeLinear(data, law, 1, SampleRate)
 }
 
+// An Encoder makes µ-law at 8 kHz of a stream of samples of any rate.
+type Encoder struct {
+	resample *resampler // nil when the source has our rate
+	pcm      []int16    // scratch
+}
+
+// NewEncoder makes an encoder of samples of rate Hz; rates from 4,000 to 384,000 can be converted.
+func NewEncoder(rate int) (*Encoder, error) {
+	if rate == SampleRate {
+		return &Encoder{}, nil
+	}
+	r, err := newResampler(rate, SampleRate)
+	return &Encoder{resample: r}, err
+}
+
+// Append appends what pcm gives to dst. The last 2 ms are held back until it is known what follows.
+func (e *Encoder) Append(dst []byte, pcm []int16) []byte {
+	if e.resample != nil {
+		e.pcm = e.resample.write(e.pcm[:0], pcm)
+		pcm = e.pcm
+	}
+	return AppendULaw(dst, pcm)
+}
+
+// Flush appends what was held back: nothing follows.
+func (e *Encoder) Flush(dst []byte) []byte {
+	if e.resample == nil {
+		return dst
+	}
+	return AppendULaw(dst, e.resample.flush(e.pcm[:0]))
+}
+
 // A writer collects samples of any rate as µ-law at 8 kHz, in pieces, so that an hour of 48 kHz stereo
 // never lies in memory as such.
 type writer struct {
-	resample *resampler // nil when the source has our rate
-	pcm      []int16    // scratch
-	ulaw     []byte
+	encoder *Encoder
+	ulaw    []byte
 }
 
 func newWriter(rate int, sizeHint int64) (*writer, error) {
-	w := &writer{}
-	if rate != SampleRate {
-		r, err := newResampler(rate, SampleRate)
-		if err != nil {
-			return nil, err
-		}
-		w.resample = r
+	e, err := NewEncoder(rate)
+	if err != nil {
+		return nil, err
 	}
 	hint := min(max(0, sizeHint)*SampleRate/int64(rate), int64(samples(MaxDuration))) + FrameSamples
-	w.ulaw = make([]byte, 0, hint)
-	return w, nil
+	return &writer{encoder: e, ulaw: make([]byte, 0, hint)}, nil
 }
 
 func (w *writer) write(pcm []int16) error {
-	if w.resample != nil {
-		w.pcm = w.resample.write(w.pcm[:0], pcm)
-		pcm = w.pcm
-	}
-	if len(w.ulaw)+len(pcm) > samples(MaxDuration) {
+	if w.ulaw = w.encoder.Append(w.ulaw, pcm); len(w.ulaw) > samples(MaxDuration) {
 		return errTooLong
 	}
-	w.ulaw = AppendULaw(w.ulaw, pcm)
 	return nil
 }
 
 func (w *writer) clip() (*Clip, error) {
-	if w.resample != nil {
-		w.ulaw = AppendULaw(w.ulaw, w.resample.flush(w.pcm[:0]))
-	}
+	w.ulaw = w.encoder.Flush(w.ulaw)
 	if len(w.ulaw) == 0 {
 		return nil, errors.New("audio: the file holds no samples")
 	}

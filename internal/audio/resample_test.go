@@ -1,6 +1,7 @@
 package audio
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -49,22 +50,26 @@ func TestResampleRemovesWhatWouldFold(t *testing.T) {
 	}
 }
 
-func TestResampleInPiecesIsTheSame(t *testing.T) {
-	pcm := sine(700, 9000, 44100, 30011)
-	whole, _ := Resample(pcm, 44100, SampleRate)
-	r, err := newResampler(44100, SampleRate)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pieces []int16
-	for i := 0; len(pcm) > 0; i++ {
-		n := min(len(pcm), 1+i*37%997)
-		pieces = r.write(pieces, pcm[:n])
-		pcm = pcm[n:]
-	}
-	pieces = r.flush(pieces)
-	if fmt.Sprint(pieces) != fmt.Sprint(whole) {
-		t.Errorf("%d samples in pieces, %d at once, or their values differ", len(pieces), len(whole))
+func TestEncodingInPiecesIsTheSame(t *testing.T) {
+	for _, rate := range []int{SampleRate, 16000, 44100} {
+		pcm := sine(700, 9000, rate, 30011)
+		at8k, err := Resample(pcm, rate, SampleRate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := NewEncoder(rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pieces []byte
+		for i := 0; len(pcm) > 0; i++ {
+			n := min(len(pcm), 1+i*37%997)
+			pieces = e.Append(pieces, pcm[:n])
+			pcm = pcm[n:]
+		}
+		if pieces = e.Flush(pieces); !bytes.Equal(pieces, EncodeULaw(at8k)) {
+			t.Errorf("%d Hz: %d samples in pieces, %d at once, or their values differ", rate, len(pieces), len(at8k))
+		}
 	}
 }
 

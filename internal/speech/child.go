@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/clock"
 )
 
@@ -47,7 +46,14 @@ func startChild(ctx context.Context, argv []string, h hello, clk clock.Clock, lo
 		return nil, fmt.Errorf("speech: starting the voice: %w", err)
 	}
 	c := &child{cmd: cmd, in: in, out: bufio.NewReaderSize(out, 64<<10), clock: clk}
-	kind, body, err := c.exchange(ctx, startTimeout, kindHello, h)
+	var kind byte
+	var body []byte
+	err = c.within(ctx, startTimeout, func() (err error) {
+		if err = writeJSON(c.in, kindHello, h); err == nil {
+			kind, body, err = readMessage(c.out)
+		}
+		return err
+	})
 	switch {
 	case err == nil && kind == kindReady:
 		log.Debug("the voice is warm", "engine", h.Engine, "took", clk.Now().Sub(began))
@@ -61,60 +67,57 @@ func startChild(ctx context.Context, argv []string, h hello, clk clock.Clock, lo
 	return nil, fmt.Errorf("speech: starting the voice: %w", err)
 }
 
-// say has req spoken. An error that is errCrashed means that the child is of no more use.
-func (c *child) say(ctx context.Context, req request) (*audio.Clip, error) {
-	kind, body, err := c.exchange(ctx, sayTimeout, kindSay, req)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errCrashed, err)
-	case kind == kindAudio && len(body) > 0:
-		return audio.NewClip(trimStart(body)), nil
-	case kind == kindFailed:
-		return nil, fmt.Errorf("speech: %s", body)
-	}
-	return nil, fmt.Errorf("%w: message of kind %q", errCrashed, kind)
-}
-
-const (
-	// quiet is the amplitude up to which a sample counts as silence: -44 dB below full scale.
-	quiet = 200
-	// onset stays before the first sound, so that a soft consonant is not cut: 20 ms.
-	onset = audio.FrameSamples
-)
-
-// trimStart takes off the silence a voice begins every clause with (measured: flite 95 to 130 ms). The
-// caller would wait for it; pauses between clauses are those at their ends.
-func trimStart(ulaw []byte) []byte {
-	for i, v := range audio.DecodeULaw(ulaw) {
-		if v > quiet || v < -quiet {
-			return ulaw[max(0, i-onset):]
+// say has req spoken and calls hear with one piece after the other, µ-law of whole frames but for the last. An error that
+// is errCrashed means that the child is of no more use.
+func (c *child) say(ctx context.Context, req request, hear func(ulaw []byte)) error {
+	var refused error
+	heard := 0
+	err := c.within(ctx, sayTimeout, func() error {
+		if err := writeJSON(c.in, kindSay, req); err != nil {
+			return err
 		}
+		for {
+			kind, body, err := readMessage(c.out)
+			if err != nil {
+				return err
+			}
+			heard += len(body)
+			switch {
+			case kind == kindAudio && len(body) > 0 && heard <= maxMessage:
+				hear(body)
+			case kind == kindEnd && heard > 0:
+				return nil
+			case kind == kindFailed:
+				refused = fmt.Errorf("speech: %s", body)
+				return nil
+			default:
+				return fmt.Errorf("message of kind %q after %d samples", kind, heard)
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errCrashed, err)
 	}
-	return ulaw
+	return refused
 }
 
-// exchange sends one message and reads the answer. When ctx ends or the time is up the child is killed, because
-// nothing else stops it, and the error says which it was.
-func (c *child) exchange(ctx context.Context, limit time.Duration, kind byte, v any) (byte, []byte, error) {
+// within runs a conversation with the child. When ctx ends or the time is up the child is killed, because nothing else
+// stops it, and the error says which it was.
+func (c *child) within(ctx context.Context, limit time.Duration, talk func() error) error {
 	var late atomic.Bool
 	timer := c.clock.AfterFunc(limit, func() { late.Store(true); killGroup(c.cmd) })
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, func() { killGroup(c.cmd) })()
-	err := writeJSON(c.in, kind, v)
-	var answer byte
-	var body []byte
-	if err == nil {
-		answer, body, err = readMessage(c.out)
-	}
+	err := talk()
 	switch {
 	case err == nil:
-		return answer, body, nil
+		return nil
 	case ctx.Err() != nil:
-		return 0, nil, errClosed
+		return errClosed
 	case late.Load():
-		return 0, nil, fmt.Errorf("no answer in %v: %w", limit, context.DeadlineExceeded)
+		return fmt.Errorf("no answer in %v: %w", limit, context.DeadlineExceeded)
 	}
-	return 0, nil, err
+	return err
 }
 
 // kill ends the process and waits for it.

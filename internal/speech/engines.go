@@ -13,15 +13,15 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/clock"
 )
 
 // engines is what a speaking process can speak with.
 type engines struct {
 	cacheDir string
+	clock    clock.Clock
 	flite    *flite // started when first needed
 }
-
-func newEngines(cacheDir string) *engines { return &engines{cacheDir: cacheDir} }
 
 // warm gets engine ready and speaks a word with it, so that its memory has been touched.
 func (e *engines) warm(ctx context.Context, engine string) error {
@@ -31,31 +31,35 @@ func (e *engines) warm(ctx context.Context, engine string) error {
 		EngineEspeak:  {"en-us"},
 	}[engine]
 	for _, voice := range voices {
-		if _, err := e.speak(ctx, request{Engine: engine, Voice: voice, Text: "hello"}); err != nil {
+		unheard := newPieces(e.clock, func([]byte) error { return nil })
+		if err := e.speak(ctx, request{Engine: engine, Voice: voice, Text: "hello"}, unheard); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// speak is one clause as µ-law.
-func (e *engines) speak(ctx context.Context, req request) ([]byte, error) {
-	var wav []byte
-	var err error
+// speak says one clause into p. Installed programs make it whole, the built-in voice as it goes.
+func (e *engines) speak(ctx context.Context, req request, p *pieces) error {
 	if req.Engine != EngineEspeak {
 		if req.Text = toASCII(req.Text); !speakable(req.Text) {
 			fmt.Fprintln(os.Stderr, "an English voice finds nothing to say in a text without Latin letters")
-			return audio.Silence(audio.FrameDuration).ULaw(), nil
+			return p.whole(audio.Silence(audio.FrameDuration))
 		}
 	}
+	var wav []byte
+	var err error
 	switch req.Engine {
 	case EngineBuiltin:
 		if e.flite == nil {
 			if e.flite, err = newFlite(ctx, fliteWASM, e.cacheDir); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		wav, err = e.flite.speak(ctx, req.Voice, req.Text)
+		if err := e.flite.speak(ctx, req.Voice, req.Text, p.play); err != nil {
+			return err
+		}
+		return p.end()
 	case EngineFlite:
 		wav, err = runProgram(ctx, nil, "flite", "-voice", req.Voice, "-t", req.Text, "-o", "/dev/stdout")
 	case EngineEspeak:
@@ -64,13 +68,20 @@ func (e *engines) speak(ctx context.Context, req request) ([]byte, error) {
 		err = fmt.Errorf("no engine %q", req.Engine)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	clip, err := audio.Decode("audio/wav", wav)
 	if err != nil {
-		return nil, fmt.Errorf("%s made no audio: %w", req.Engine, err)
+		return fmt.Errorf("%s made no audio: %w", req.Engine, err)
 	}
-	return clip.ULaw(), nil
+	return p.whole(clip)
+}
+
+// rest gives up what only the next clause needs.
+func (e *engines) rest() {
+	if e.flite != nil {
+		e.flite.rest()
+	}
 }
 
 // runProgram gives a program's standard output.

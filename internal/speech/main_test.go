@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/offhook/offhook/internal/audio"
 )
 
 // The test binary is also the speaking process: with childTestEnv it runs RunChild, or misbehaves as asked.
@@ -46,6 +48,9 @@ func badChild(fault string) {
 		}
 		switch fault {
 		case "crashes":
+			os.Exit(2)
+		case "stumbles":
+			_ = writeMessage(os.Stdout, kindAudio, make([]byte, audio.FrameSamples))
 			os.Exit(2)
 		case "hangs":
 			select {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -55,20 +56,25 @@ type flight struct {
 	urgent bool // somebody has nothing to play until it comes
 	orders int  // not released; a flight nobody waits for is not begun
 
-	done chan struct{} // closed when clip and err are set
-	clip *audio.Clip
-	err  error
+	mu     sync.Mutex
+	pieces []*audio.Clip
+	over   bool
+	err    error         // why it is over before its time
+	news   chan struct{} // closed at the next piece or the end
 }
 
 // An order is one caller's share in a flight. A nil order can be released.
 type order struct {
 	*flight
-	pool *pool // nil when the clip was there already
+	pool *pool // nil when there is nothing to wait for
 }
 
+// ready is an order that needs no flight.
 func ready(clip *audio.Clip, err error) *order {
-	f := &flight{done: make(chan struct{}), clip: clip, err: err}
-	close(f.done)
+	f := &flight{over: true, err: err}
+	if clip != nil {
+		f.pieces = []*audio.Clip{clip}
+	}
 	return &order{flight: f}
 }
 
@@ -91,7 +97,7 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range p.waiting {
-		p.finishLocked(f, nil, errClosed)
+		p.finishLocked(f, errClosed)
 	}
 	p.waiting = nil
 }
@@ -110,7 +116,7 @@ func (p *pool) order(key string, req request) *order {
 	case len(p.waiting) >= maxWaiting:
 		return ready(nil, fmt.Errorf("speech: %w (%d)", ErrBusy, maxWaiting))
 	}
-	f := &flight{key: key, req: req, orders: 1, done: make(chan struct{})}
+	f := &flight{key: key, req: req, orders: 1, news: make(chan struct{})}
 	p.flights[key] = f
 	p.waiting = append(p.waiting, f)
 	select {
@@ -129,15 +135,53 @@ func (o *order) hurry() {
 	}
 }
 
-// wait returns the clip and releases the order.
-func (o *order) wait(ctx context.Context) (*audio.Clip, error) {
-	defer o.release()
-	select {
-	case <-o.done:
-		return o.clip, o.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+// clips gives the pieces of the clause as they come, and releases the order. They end with the first error.
+func (o *order) clips(ctx context.Context) iter.Seq2[*audio.Clip, error] {
+	return func(yield func(*audio.Clip, error) bool) {
+		defer o.release()
+		for i := 0; ; i++ {
+			clip, err := o.piece(ctx, i)
+			if clip == nil && err == nil || !yield(clip, err) || err != nil {
+				return
+			}
+		}
 	}
+}
+
+// piece waits for piece i; it is nil when there are no more.
+func (f *flight) piece(ctx context.Context, i int) (*audio.Clip, error) {
+	for {
+		f.mu.Lock()
+		pieces, over, err, news := f.pieces, f.over, f.err, f.news
+		f.mu.Unlock()
+		switch {
+		case i < len(pieces):
+			return pieces[i], nil
+		case over:
+			return nil, err
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// hand gives the next piece to those who wait.
+func (f *flight) hand(piece *audio.Clip) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pieces = append(f.pieces, piece)
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
+func (f *flight) end(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over, f.err = true, err
+	close(f.news)
 }
 
 // release gives the order up.
@@ -154,7 +198,7 @@ func (o *order) release() {
 	}
 	if i := slices.Index(p.waiting, o.flight); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
-		p.finishLocked(o.flight, nil, context.Canceled)
+		p.finishLocked(o.flight, context.Canceled)
 	}
 }
 
@@ -178,23 +222,22 @@ func (p *pool) take() *flight {
 	}
 }
 
-// finish hands the result to those who wait and then keeps it on disk.
-func (p *pool) finish(f *flight, clip *audio.Clip, err error) {
+// finish ends a flight and keeps the clause, on disk when nobody waits any more.
+func (p *pool) finish(f *flight, clause *audio.Clip, err error) {
 	if err == nil {
-		p.cache.remember(f.key, clip) // before the flight ends, so that nobody orders it again
+		p.cache.remember(f.key, clause) // before the flight ends, so that nobody orders it again
 	}
 	p.mu.Lock()
-	p.finishLocked(f, clip, err)
+	p.finishLocked(f, err)
 	p.mu.Unlock()
 	if err == nil {
-		p.cache.store(f.key, clip)
+		p.cache.store(f.key, clause)
 	}
 }
 
-func (p *pool) finishLocked(f *flight, clip *audio.Clip, err error) {
+func (p *pool) finishLocked(f *flight, err error) {
 	delete(p.flights, f.key)
-	f.clip, f.err = clip, err
-	close(f.done)
+	f.end(err)
 }
 
 // A worker owns one child process at a time.
@@ -221,23 +264,36 @@ func (w *worker) run() {
 		if f == nil {
 			return
 		}
-		clip, err := w.say(f.req)
+		clause, err := w.say(f)
 		if err != nil && w.pool.ctx.Err() == nil {
 			w.log.Warn("a text cannot be spoken", "error", err, "voice", f.req.Voice, "length", len(f.req.Text))
 		}
-		w.pool.finish(f, clip, err)
+		w.pool.finish(f, clause, err)
 	}
 }
 
-// say speaks one clause; a child that ends over it is replaced, once.
-func (w *worker) say(req request) (*audio.Clip, error) {
+// say speaks one clause, piece by piece, and returns the whole. A child that ends over it is replaced, once, and what
+// was handed on of its audio is not said again.
+func (w *worker) say(f *flight) (*audio.Clip, error) {
+	var said []byte
 	for try := 0; ; try++ {
 		if err := w.start(); err != nil {
 			return nil, err
 		}
-		clip, err := w.child.say(w.pool.ctx, req)
+		again := len(said)
+		err := w.child.say(w.pool.ctx, f.req, func(ulaw []byte) {
+			known := min(again, len(ulaw))
+			again -= known
+			if ulaw = ulaw[known:]; len(ulaw) > 0 {
+				said = append(said, ulaw...)
+				f.hand(audio.NewClip(ulaw))
+			}
+		})
+		if err == nil {
+			return audio.NewClip(said), nil
+		}
 		if !errors.Is(err, errCrashed) {
-			return clip, err
+			return nil, err
 		}
 		w.child.kill()
 		w.child = nil

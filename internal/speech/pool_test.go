@@ -84,13 +84,22 @@ func TestCloseEndsWhatIsBeingSaid(t *testing.T) {
 	}
 }
 
+func TestWhatWasHeardOfAClauseIsNotSaidAgain(t *testing.T) {
+	fakeFlite(t)
+	v := open(t, Config{Engine: EngineFlite, Executable: self(t, "stumbles")})
+	clips, err := collect(t.Context(), v, Utterance{Parts: []Part{{Text: "Hello"}}})
+	if len(clips) != 1 || !errors.Is(err, errCrashed) {
+		t.Errorf("%d pieces and %v, want the one of the first process", len(clips), err)
+	}
+}
+
 func TestACallerWhoLeavesTakesHisTextAlong(t *testing.T) {
 	p := idlePool(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	o := p.order("a", request{Text: "a"})
 	again := p.order("a", request{Text: "a"})
-	if _, err := o.wait(ctx); !errors.Is(err, context.Canceled) {
+	if err := failed(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if len(p.waiting) != 1 {
@@ -122,7 +131,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 		wg.Go(func() { orders[i] = p.order(fmt.Sprint(i), request{}) })
 	}
 	wg.Wait()
-	if _, err := p.order("one more", request{}).wait(t.Context()); !errors.Is(err, ErrBusy) {
+	if err := failed(t.Context(), p.order("one more", request{})); !errors.Is(err, ErrBusy) {
 		t.Errorf("got %v", err)
 	}
 	orders[3].release()
@@ -134,6 +143,13 @@ func TestTheQueueIsBounded(t *testing.T) {
 			t.Fatal("a text was lost")
 		}
 	}
+}
+
+// failed is the error that an order ends with.
+func failed(ctx context.Context, o *order) (err error) {
+	for _, err = range o.clips(ctx) {
+	}
+	return err
 }
 
 // idlePool is a pool without workers.

@@ -10,16 +10,17 @@ import (
 
 // The parent and a child talk over the child's standard input and output in messages: four bytes of
 // length (big endian, of what follows), a byte of kind, the body. The parent says hello, the child answers ready once
-// it is warm; from then on each say is answered by one audio or one failed, in order.
+// it is warm; from then on each say is answered by pieces of audio as they are made, and then an end or a failed.
 const (
 	kindHello  = 'H' // hello as JSON
 	kindReady  = 'R' // empty
 	kindSay    = 'S' // request as JSON
-	kindAudio  = 'A' // µ-law, 8,000 bytes a second
+	kindAudio  = 'A' // µ-law, 8,000 bytes a second; whole frames but for a clause's last
+	kindEnd    = 'E' // empty: the clause is complete
 	kindFailed = 'F' // the reason, as text; the child goes on
 )
 
-// maxMessage bounds a message: 17 minutes of µ-law. A clause is at most maxClause characters.
+// maxMessage bounds a message, and the audio of a clause: 17 minutes of µ-law. A clause is at most maxClause characters.
 const maxMessage = 8 << 20
 
 // hello tells a child what it will be asked for.

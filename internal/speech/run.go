@@ -13,8 +13,8 @@ import (
 	"github.com/offhook/offhook/internal/clock"
 )
 
-// The wasm file's 20 MB of data are in memory once, and again for each instance that speaks. Garbage of spent instances
-// is therefore collected early, and given back to the system when nothing has been spoken for a while.
+// The wasm file's 20 MB of data are in memory once, and again for the instance that speaks: given back to the system when
+// nothing has been spoken for a while.
 const (
 	gcPercent = 25
 	idleTime  = 2 * time.Second
@@ -77,7 +77,7 @@ func readRequests(ctx context.Context, r io.Reader, requests chan<- request) err
 }
 
 func answerRequests(ctx context.Context, h hello, requests <-chan request, out io.Writer) error {
-	engines := newEngines(h.CacheDir)
+	engines := &engines{cacheDir: h.CacheDir, clock: clock.System}
 	if err := engines.warm(ctx, h.Engine); err != nil {
 		return writeMessage(out, kindFailed, []byte(err.Error()))
 	}
@@ -89,14 +89,23 @@ func answerRequests(ctx context.Context, h hello, requests <-chan request, out i
 	for {
 		select {
 		case <-idle.C():
+			engines.rest()
 			debug.FreeOSMemory()
 		case req := <-requests:
-			kind := byte(kindAudio)
-			body, err := engines.speak(ctx, req)
-			if err != nil {
-				kind, body = kindFailed, []byte(err.Error())
+			var gone error // the parent
+			err := engines.speak(ctx, req, newPieces(clock.System, func(ulaw []byte) error {
+				gone = writeMessage(out, kindAudio, ulaw)
+				return gone
+			}))
+			switch {
+			case gone != nil:
+				return gone
+			case err != nil:
+				err = writeMessage(out, kindFailed, []byte(err.Error()))
+			default:
+				err = writeMessage(out, kindEnd, nil)
 			}
-			if err := writeMessage(out, kind, body); err != nil {
+			if err != nil {
 				return err
 			}
 			idle.Reset(idleTime)

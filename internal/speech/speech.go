@@ -1,7 +1,8 @@
 // Package speech turns text into clips. Its own voice is flite as WebAssembly, embedded under the build tag
 // "flite"; without it an installed flite or espeak-ng speaks. Synthesis runs in niced child processes of the same
 // binary, because WebAssembly code cannot be preempted and a garbage collection waiting for it would
-// delay the media clock. Text goes clause by clause, one ahead of the listener, and is cached as µ-law frames.
+// delay the media clock. Text goes clause by clause, one ahead of the listener, and is cached as µ-law frames; what is
+// new is heard while the rest of its clause is made.
 //
 // The package knows Twilio's voice names; it does not know TwiML (package twiml makes the parts) nor calls.
 package speech
@@ -170,8 +171,8 @@ func (v *Voices) Close() error {
 	return nil
 }
 
-// Say speaks u. It yields clips in order, each as soon as it is ready: for a text its clauses, for a pause
-// silence; the next clause is spoken while the caller has the one before. The sequence ends with the first error:
+// Say speaks u. It yields clips in order, each as soon as it is ready: for a text its clauses, one that is new in
+// pieces as it is made; for a pause silence. The next clause is spoken while the caller has the one before. The sequence ends with the first error:
 // ctx's cause; a *twilio.Error when Twilio's <Say> would fail and the document go on (a language that
 // the voice does not speak, too long a text); or what the engine said.
 func (v *Voices) Say(ctx context.Context, u Utterance) iter.Seq2[*audio.Clip, error] {
@@ -197,16 +198,13 @@ func (v *Voices) Say(ctx context.Context, u Utterance) iter.Seq2[*audio.Clip, er
 			}
 			ahead = nil
 			now.hurry()
-			clip, err := now.wait(ctx)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if next := nextText(script[i+1:]); next != "" {
-				ahead = v.order(voice, next)
-			}
-			if !yield(clip, nil) {
-				return
+			for clip, err := range now.clips(ctx) {
+				if next := nextText(script[i+1:]); next != "" && ahead == nil && err == nil {
+					ahead = v.order(voice, next)
+				}
+				if !yield(clip, err) || err != nil {
+					return
+				}
 			}
 		}
 	}
