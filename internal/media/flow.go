@@ -62,7 +62,8 @@ type flow struct {
 	keys     keyReader
 	tones    *audio.DTMFDetector // keys as tones, when telephone-event was not agreed on; else nil
 	reporter reporter
-	tapped   *tapped // nil when nobody wants samples
+	said     timeline // of what the party says
+	tapped   *tapped  // nil when nobody wants samples
 
 	relay    relay   // whom the party hears
 	audience []*flow // who hears the party
@@ -147,16 +148,20 @@ func (f *flow) packet(w *worker, p *packet) {
 	switch kind {
 	case event:
 		f.key(w, h, payload)
-		f.share(w, p.at, h, kind, payload)
+		if f.tapped != nil && h.ssrc == f.rx.ssrc {
+			f.tapped.in.skip(h.seq)
+		}
+		f.share(w, p.at, 0, h, kind, payload)
 	case pcmu, pcma:
 		f.rx.time(p.at, h.timestamp)
 		if f.tones != nil && h.seq == f.rx.maxSeq { // a late packet would cut a tone in two
 			f.hearTones(w, kind, payload)
 		}
+		place := f.said.place(h.ssrc, h.timestamp, f.arrived(w, p.at))
 		if f.tapped != nil {
-			f.tapped.in.put(w, h.timestamp, kind, payload)
+			f.tapped.take(w, audio.Inbound, place, h.seq, kind, payload)
 		}
-		f.share(w, p.at, h, kind, payload)
+		f.share(w, p.at, place, h, kind, payload)
 	case unknown: // comfort noise, or a codec that nobody agreed on: a sign of life
 	}
 }

@@ -67,8 +67,8 @@ func (f *flow) apart() {
 // together reports whether f hears somebody or is heard.
 func (f *flow) together() bool { return f.relay.from != nil || len(f.audience) > 0 }
 
-// share gives a packet of f's party, which arrived at that time, to those who hear it.
-func (f *flow) share(w *worker, at int64, h header, kind codec, payload []byte) {
+// share gives a packet of f's party, which arrived at that time and stands at place, to those who hear it.
+func (f *flow) share(w *worker, at, place int64, h header, kind codec, payload []byte) {
 	if len(f.audience) == 0 {
 		return
 	}
@@ -76,7 +76,9 @@ func (f *flow) share(w *worker, at int64, h header, kind codec, payload []byte) 
 		f.due(w, at, len(payload))
 	}
 	for _, l := range f.audience {
-		l.pass(w, h, kind, payload)
+		if l.pass(w, h, kind, payload) && kind != event {
+			f.tapShared(w, l, place, h.seq, kind, payload)
+		}
 	}
 }
 
@@ -100,16 +102,16 @@ func (f *flow) readRTP(w *worker) {
 	f.drain(w, f.rtp, f.packet)
 }
 
-// pass sends on a packet of the party that f hears, unless something plays.
-func (f *flow) pass(w *worker, h header, kind codec, payload []byte) {
+// pass sends on a packet of the party that f hears, unless something plays; false when it was not sent.
+func (f *flow) pass(w *worker, h header, kind codec, payload []byte) bool {
 	to := f.source.destination()
 	if !f.started || !f.described || !f.setup.send || !to.IsValid() || len(payload) > maxRelayed || len(f.play.queue) > 0 {
-		return
+		return false
 	}
 	out, buffer := header{marker: h.marker, ssrc: f.ssrc, payloadType: f.setup.audio.pt}, w.out[headerSize:headerSize+len(payload)]
 	switch {
 	case kind == event && f.setup.event.codec != event:
-		return // keyTone makes a sound of it
+		return false // keyTone makes a sound of it
 	case kind == event:
 		out.payloadType = f.setup.event.pt
 		copy(buffer, payload)
@@ -122,7 +124,7 @@ func (f *flow) pass(w *worker, h header, kind codec, payload []byte) {
 	}
 	var ok bool
 	if out.seq, out.timestamp, ok = f.renumber(h, kind == event); !ok {
-		return
+		return false
 	}
 	if kind != event && !f.talking {
 		out.marker = true
@@ -135,9 +137,7 @@ func (f *flow) pass(w *worker, h header, kind codec, payload []byte) {
 		f.lastTS = out.timestamp
 	}
 	f.sendPacket(w, out, len(payload), to)
-	if f.tapped != nil && kind != event {
-		f.tapped.out.put(w, h.timestamp, kind, payload)
-	}
+	return true
 }
 
 // renumber is the place of a packet in what f sends. It is false for one whose number went to another packet: to

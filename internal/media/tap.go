@@ -6,32 +6,37 @@ import (
 	"github.com/offhook/offhook/internal/audio"
 )
 
-// tapDelay is how far behind the network a tap is, 160 ms: nobody waits for it, and what comes that late still finds
-// its place. A recording takes up to 250 ms.
-const tapDelay = 8 * jitterFrame
-
-// maxConcealed is how many lost frames in a row are made up from the last one that came.
-const maxConcealed = 3
+const (
+	// tapGrace is how long a tap waits for what comes by network before it takes the rest for silence, 160 ms.
+	// What is later still gets to it.
+	tapGrace = 8 * audio.FrameSamples
+	// maxConcealed is how many lost frames in a row are made up from the last one that came.
+	maxConcealed = 3
+	// maxSlip is how many samples the correction of a clock may leave out between two packets.
+	maxSlip = 2
+)
 
 // tapped is what a stream needs whose samples somebody gets.
 type tapped struct {
 	taps    []audio.Tap
-	in, out track
+	in, out concealer
 }
 
-// track puts one side's packets into order and time.
-type track struct {
-	buffer    JitterBuffer
-	frame     [audio.FrameSamples]byte
-	concealed int
+// concealer fills what was lost on the way: silence there would be heard more than the sound before it, ever softer.
+type concealer struct {
+	begun bool
+	seq   uint16 // of the newest packet
+	end   int64  // where its samples end
+	frame [audio.FrameSamples]byte
+	n     int // samples in frame
 }
 
-// Tap gives t what s's party says and hears, from the next frame on, until untap is called; it is called with
-// both tracks of a frame one after the other, by one goroutine at a time. A stream that has ended gives nothing.
+// Tap gives t what s's party says and hears, from the next frame on, until untap is called; it is called by one
+// goroutine at a time. A stream that has ended gives nothing.
 func (s *Stream) Tap(t audio.Tap) (untap func()) {
 	s.post(command{do: func(f *flow) {
 		if f.tapped == nil {
-			f.tapped = &tapped{in: track{buffer: JitterBuffer{delay: tapDelay}}, out: track{buffer: JitterBuffer{delay: tapDelay}}}
+			f.tapped = &tapped{}
 		}
 		f.tapped.taps = append(f.tapped.taps, t)
 	}})
@@ -50,59 +55,98 @@ func (f *flow) untap(t audio.Tap) {
 	}
 }
 
-// put takes a packet of audio.
-func (t *track) put(w *worker, ts uint32, c codec, payload []byte) {
+// arrived is where f's clock was when a packet came: frame n begins at n times its samples. at is Unix nanoseconds,
+// 0 for now.
+func (f *flow) arrived(w *worker, at int64) int64 {
+	now := w.now()
+	ago := int64(0)
+	if at != 0 {
+		ago = max(0, now.UnixNano()-at)
+	}
+	return (int64(now.Sub(w.time(int64(f.slot)))) - ago) * audio.SampleRate / 1e9
+}
+
+// tapShared gives l's taps a packet that l's party was sent, which stands at place on f's clock.
+func (f *flow) tapShared(w *worker, l *flow, place int64, seq uint16, c codec, payload []byte) {
+	if l.tapped != nil {
+		const perSlot = audio.FrameSamples / slots
+		l.tapped.take(w, audio.Outbound, place+int64(f.slot-l.slot)*perSlot, seq, c, payload)
+	}
+}
+
+// take gives the taps a packet of audio, and what was lost before it.
+func (t *tapped) take(w *worker, track int, at int64, seq uint16, c codec, payload []byte) {
+	if len(payload) == 0 || len(payload) > len(w.ulaw) {
+		return
+	}
 	if c == pcma {
-		if len(payload) > len(w.ulaw) {
-			return
-		}
 		audio.ALawToULaw(w.ulaw[:len(payload)], payload)
 		payload = w.ulaw[:len(payload)]
 	}
-	t.buffer.Put(ts, payload)
-}
-
-// next is the frame whose turn it is, nil when it is silence. One that was lost on the way sounds like the one
-// before it, ever softer: a hole would be heard more.
-func (t *track) next() []byte {
-	before := t.buffer.stats.Lost
-	var frame [audio.FrameSamples]byte
-	switch heard := t.buffer.Read(frame[:]); {
-	case heard:
-		t.frame, t.concealed = frame, 0
-	case t.buffer.stats.Lost-before == audio.FrameSamples && t.concealed < maxConcealed:
-		t.concealed++
-		audio.Soften(t.frame[:])
-	default:
-		t.concealed = maxConcealed
-		return nil
+	side := &t.in
+	if track == audio.Outbound {
+		side = &t.out
 	}
-	return t.frame[:]
+	if side.begun {
+		switch gap := at - side.end; {
+		case gap <= 0:
+		case gap <= maxSlip:
+			side.stretch(t, track, gap)
+		case int16(seq-side.seq) > 1:
+			side.conceal(t, track, min(gap, maxConcealed*audio.FrameSamples))
+		}
+	}
+	t.write(track, at, payload)
+	if end := at + int64(len(payload)); !side.begun || end > side.end || int16(seq-side.seq) > 0 {
+		side.begun, side.seq, side.end = true, seq, end
+		side.n = copy(side.frame[:], payload[max(0, len(payload)-len(side.frame)):])
+	}
 }
 
-// tick gives the taps frame number n: own is what we sent of our own in it, nil for nothing. What came by network
-// plays tapDelay behind, and is put back where it belongs.
+// skip says that a packet has no audio: it is not lost.
+func (c *concealer) skip(seq uint16) {
+	if c.begun && int16(seq-c.seq) > 0 {
+		c.seq = seq
+	}
+}
+
+// stretch writes the newest sample n times more.
+func (c *concealer) stretch(t *tapped, track int, n int64) {
+	var again [maxSlip]byte
+	for i := range again {
+		again[i] = c.frame[c.n-1]
+	}
+	t.write(track, c.end, again[:n])
+}
+
+// conceal writes n samples behind the newest.
+func (c *concealer) conceal(t *tapped, track int, n int64) {
+	for n > 0 {
+		audio.Soften(c.frame[:c.n])
+		part := c.frame[:min(n, int64(c.n))]
+		t.write(track, c.end, part)
+		c.end, n = c.end+int64(len(part)), n-int64(len(part))
+	}
+}
+
+func (t *tapped) write(track int, at int64, ulaw []byte) {
+	for _, tap := range t.taps {
+		tap.Write(track, at, ulaw)
+	}
+}
+
+// tick gives the taps frame number n: own is what we sent of our own in it, nil for nothing.
 func (t *tapped) tick(n int64, own []byte) {
 	at := n * audio.FrameSamples
-	in, out := t.in.next(), t.out.next()
-	for _, tap := range t.taps {
-		tap.Write(audio.Inbound, at-tapDelay, in)
-		if out != nil {
-			tap.Write(audio.Outbound, at-tapDelay, out)
-		}
-		tap.Write(audio.Outbound, at, own)
+	t.write(audio.Outbound, at, nil)
+	if own != nil {
+		t.write(audio.Outbound, at, own)
 	}
+	t.write(audio.Inbound, at+audio.FrameSamples-tapGrace, nil)
+	t.write(audio.Outbound, at+audio.FrameSamples, nil)
 }
 
-// drain gives the taps what came by network and waits for its turn, when frame n was the last.
+// drain tells the taps that nothing more comes, when frame n was the last.
 func (t *tapped) drain(n int64) {
-	for range tapDelay / audio.FrameSamples {
-		n++
-		at := n*audio.FrameSamples - tapDelay
-		in, out := t.in.next(), t.out.next()
-		for _, tap := range t.taps {
-			tap.Write(audio.Inbound, at, in)
-			tap.Write(audio.Outbound, at, out)
-		}
-	}
+	t.write(audio.Inbound, (n+1)*audio.FrameSamples, nil)
 }

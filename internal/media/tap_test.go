@@ -97,7 +97,7 @@ func TestATapHidesALostPacket(t *testing.T) {
 	soft := []byte{0x55}
 	audio.Soften(soft)
 	r.until(t, "something in the gap", audio.Inbound, soft[0])
-	for end := int64(0); end < at+(5*160+tapDelay); {
+	for end := int64(0); end < at+(5*160+tapGrace); {
 		tell(t, s, func(*flow) {})
 		r.mu.Lock()
 		end = r.end

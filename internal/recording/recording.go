@@ -3,8 +3,8 @@
 //
 // The spool of a recording is one µ-law WAV file whose header is written again behind every piece of audio,
 // so neither a crash nor kill -9 leaves one that must be repaired, and no second file says what the first
-// one means. What was handed to Write is on disk half a second to three quarters later; a machine that loses
-// its power loses at most what came after the last sync (Config.SyncEvery). Everything else about a recording
+// one means. What was handed to Write is on disk half a second to a second later, and a tenth more; a machine that
+// loses its power loses at most what came after the last sync (Config.SyncEvery). Everything else about a recording
 // is a row in the store.
 //
 // A media worker calls Write with frames of 20 ms. It copies them into a block of half a second and never
@@ -36,9 +36,9 @@ const (
 
 	// blockSamples is half a second: what is handed over and written at once.
 	blockSamples = Rate / 2
-	// slack is how much later than the newest sample one may come and still find its block, for channels
-	// that are not written at the same moment.
-	slack = Rate / 4
+	// slack is how much later than the newest sample one may come and still find its block: half a second, more
+	// than networks delay and machines stall. It is at most a block, of which a recording has two.
+	slack = blockSamples
 
 	defaultMax   = 24 * time.Hour // 1.4 GB of two channels; the sizes in a WAV header end at 4 GB
 	defaultOpen  = 4096

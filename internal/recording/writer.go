@@ -37,6 +37,7 @@ type Writer struct {
 
 	mu   sync.Mutex
 	over bool // nothing more is taken
+	full bool // it is as long as it may be; what is late still finds its place
 	// stopping: Stop was called.
 	stopping bool
 	err      error // why it ended by itself
@@ -75,8 +76,9 @@ type Result struct {
 
 // Write adds a frame to a track, 0 or 1. at is the place of its first sample on a clock that counts samples and
 // that all tracks share; the recording begins with the first frame that comes. Frames may come in any order
-// within a quarter of a second. What nobody writes is silence. An empty frame only moves the clock: somebody
-// must, since that is what brings audio to the disk and tells how long a pause was.
+// within half a second, and again: the later one counts. What nobody writes is silence. An empty frame says where
+// the clock is now, when frames are ahead of it: somebody must, since that is what brings audio to the disk, tells
+// how long a pause was, and where the recording ends.
 func (w *Writer) Write(track int, at int64, ulaw []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -87,7 +89,11 @@ func (w *Writer) Write(track int, at int64, ulaw []byte) {
 		w.started, w.origin = true, at
 	}
 	at -= w.origin
-	w.now = max(w.now, at+int64(len(ulaw)))
+	if end := at + int64(len(ulaw)); len(ulaw) > 0 {
+		w.now = max(w.now, end)
+	} else {
+		w.now = max(w.now-slack, end)
+	}
 	if w.paused {
 		if w.mode == Silence {
 			w.advance()
@@ -103,8 +109,9 @@ func (w *Writer) Write(track int, at int64, ulaw []byte) {
 	}
 	w.advance()
 	w.place(track, at, ulaw)
-	if w.position() >= w.limit {
-		w.fail(ErrLimit)
+	if w.position() >= w.limit && !w.full {
+		w.full, w.err = true, ErrLimit
+		close(w.done)
 	}
 }
 
@@ -225,7 +232,9 @@ func (w *Writer) fail(err error) {
 		return
 	}
 	w.over, w.err = true, err
-	close(w.done)
+	if !w.full {
+		close(w.done)
+	}
 }
 
 // Stop ends the recording. It waits until all is on disk and synced, or until ctx is done: then the error is

@@ -15,8 +15,8 @@ const (
 	forever    = math.MaxInt64
 )
 
-// capture is the tap of one recording: it cuts what a leg gives to the time from start to stop. What came by network
-// comes later than what we sent in the same moment, so the first frame is not complete and the last waits for it.
+// capture is the tap of one recording: it cuts what a leg gives to the time from start to stop. It is over when the tap
+// does not wait any more for what is late.
 type capture struct {
 	w      *recording.Writer
 	tracks [2]int // track of w for inbound and outbound, -1 for none
@@ -25,11 +25,10 @@ type capture struct {
 	whole  chan struct{} // closed when all until the stop has come
 
 	mu     sync.Mutex
-	began  bool
-	ready  bool  // the frame before the first is complete
+	ready  bool  // it was told the time
 	origin int64 // the clock at the start
-	now    int64 // and where the newest frame ends
-	in     int64 // where the newest of the party's ends
+	now    int64 // and now
+	in     int64 // before which nothing of the party's is waited for
 	end    int64 // the clock at the stop
 	hold   int64 // the clock at the beginning of a pause
 	mode   recording.PauseMode
@@ -51,32 +50,17 @@ func (c *capture) Write(track int, at int64, ulaw []byte) {
 	if c.closed() {
 		return
 	}
+	if ulaw != nil {
+		c.take(track, at, ulaw)
+		return
+	}
+	if track == audio.Outbound {
+		c.tick(at)
+	} else {
+		c.in = at
+	}
 	if !c.ready {
-		if track == audio.Inbound && c.began { // the second frame
-			c.ready, c.origin = true, c.now
-			c.w.Write(0, c.origin, nil)
-			if c.hold != forever {
-				c.hold = c.origin // it was paused before it began
-			}
-		} else {
-			c.began = true
-			c.now = max(c.now, at+audio.FrameSamples)
-			return
-		}
-	}
-	if track == audio.Outbound && c.end == forever {
-		c.now = max(c.now, at+audio.FrameSamples)
-	}
-	if track == audio.Inbound {
-		c.in = at + audio.FrameSamples
-		c.listen(at, ulaw)
-	}
-	if to := c.tracks[track]; to >= 0 {
-		from, ulaw := c.cut(at, ulaw)
-		if len(ulaw) > 0 {
-			c.sound(from, ulaw)
-			c.w.Write(to, from, ulaw)
-		}
+		return
 	}
 	if c.in >= c.hold && !c.paused {
 		c.suspend()
@@ -88,6 +72,37 @@ func (c *capture) Write(track int, at int64, ulaw []byte) {
 	}
 	if c.in >= c.end {
 		close(c.whole)
+	}
+}
+
+// tick moves the clock, unless the recording is stopped.
+func (c *capture) tick(at int64) {
+	if c.end == forever {
+		c.now = max(c.now, at)
+	}
+	if !c.ready {
+		c.ready, c.origin = true, c.now
+		c.w.Write(0, c.origin, nil)
+		if c.hold != forever {
+			c.hold = c.origin // it was paused before it began
+		}
+	}
+}
+
+// take takes samples.
+func (c *capture) take(track int, at int64, ulaw []byte) {
+	if !c.ready {
+		return
+	}
+	if track == audio.Inbound {
+		c.listen(at, ulaw)
+	}
+	if to := c.tracks[track]; to >= 0 {
+		from, ulaw := c.cut(at, ulaw)
+		if len(ulaw) > 0 {
+			c.sound(from, ulaw)
+			c.w.Write(to, from, ulaw)
+		}
 	}
 }
 
@@ -143,7 +158,7 @@ func (c *capture) cut(at int64, ulaw []byte) (int64, []byte) {
 
 // listen counts how long the party has been quiet. A party that sends nothing is not.
 func (c *capture) listen(at int64, ulaw []byte) {
-	if ulaw == nil || at < c.origin {
+	if at < c.origin {
 		return
 	}
 	c.heard = true
@@ -170,7 +185,7 @@ func (c *capture) sound(at int64, ulaw []byte) {
 	c.last = max(c.last, at+int64(len(ulaw)))
 }
 
-// stop ends the recording where the newest frame ends. The rest of it comes until whole is closed, or the leg is over.
+// stop ends the recording now. What is late of it comes until whole is closed, or the leg is over.
 func (c *capture) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,6 +193,9 @@ func (c *capture) stop() {
 		return
 	}
 	c.end = c.now
+	if c.ready && !c.paused {
+		c.w.Write(0, min(c.end, c.hold), nil)
+	}
 	if !c.ready || c.in >= c.end {
 		close(c.whole)
 	}

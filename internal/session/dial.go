@@ -387,6 +387,7 @@ func (d *dialing) connect(ctx context.Context, r report) error {
 	if strings.HasPrefix(d.verb.Record, "record-from-answer") {
 		d.record(ctx)
 	}
+	r.from.bridged.Store(d.tape)
 	connect(s, r.from)
 	d.limit = s.m.Clock.NewTimer(d.verb.TimeLimit)
 	return nil

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
-	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/twiml"
 )
@@ -159,18 +157,7 @@ func (s *Session) settled(ctx context.Context, t *tape) {
 
 // recorded are the parameters of a Record's action (call-lifecycle section 3.5).
 func (s *Session) recorded(t *tape, digits string) url.Values {
-	seconds, ok := int64(0), false
-	select {
-	case <-t.settled:
-		seconds, ok = t.r.Duration()
-	default:
-	}
-	if !ok {
-		seconds = (t.capture.length(t.trim) + recording.Rate/2) / recording.Rate
-	}
-	p := url.Values{
-		"RecordingSid": {t.sid}, "RecordingUrl": {s.m.baseURL() + t.path}, "RecordingDuration": {strconv.FormatInt(seconds, 10)},
-	}
+	p := t.params(s.m.baseURL())
 	if digits != "" {
 		p.Set("Digits", digits)
 	}

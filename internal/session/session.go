@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,8 @@ type Session struct {
 
 	tapes []*tape // recordings that are not settled; the loop's own
 	whole *tape   // the recording that a create asked for; nil for none. The loop's own
+
+	bridged atomic.Pointer[tape] // of the <Dial> that connected this called party; nil for none
 
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer
@@ -650,8 +653,8 @@ func (s *Session) save(event, callback string, timeout time.Duration) error {
 	if callback != "" {
 		params := voiceParams(c)
 		if callback == "completed" {
-			for name, value := range s.whole.params(s.m.baseURL()) {
-				params.Set(name, value)
+			for _, t := range []*tape{s.bridged.Load(), s.whole} {
+				maps.Copy(params, t.params(s.m.baseURL()))
 			}
 		}
 		s.unsaved.Callbacks = append(s.unsaved.Callbacks, newCallbacks(c, callback, now, params)...)

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -198,7 +199,6 @@ func (s *Session) keep(t *tape) {
 		defer late.Stop()
 		select {
 		case <-t.capture.whole:
-		case <-t.w.Done():
 		case <-late.C():
 		}
 		t.untap()
@@ -250,17 +250,22 @@ func (s *Session) recordAnswered() *call.Recording {
 	return r
 }
 
-// params are what the last status callback of a call says of its recording.
-func (t *tape) params(base string) map[string]string {
+// params are what an application is told of a recording that is over, or about to be: by the last status callback of
+// its call, and by the action of <Record>. Nothing of none. For everybody.
+func (t *tape) params(base string) url.Values {
 	if t == nil {
 		return nil
 	}
-	r := t.r
-	p := map[string]string{"RecordingSid": r.SID, "RecordingUrl": base + r.Path()}
-	seconds, ok := r.Duration()
-	if !ok {
-		seconds = (t.capture.length(r.Options.Trim) + recording.Rate/2) / recording.Rate
+	seconds, ok := int64(0), false
+	select {
+	case <-t.settled:
+		seconds, ok = t.r.Duration()
+	default:
 	}
-	p["RecordingDuration"] = strconv.FormatInt(seconds, 10)
-	return p
+	if !ok {
+		seconds = (t.capture.length(t.trim) + recording.Rate/2) / recording.Rate
+	}
+	return url.Values{
+		"RecordingSid": {t.sid}, "RecordingUrl": {base + t.path}, "RecordingDuration": {strconv.FormatInt(seconds, 10)},
+	}
 }

@@ -1,0 +1,65 @@
+package media
+
+// A timeline's numbers, in packets and samples.
+const (
+	// timelineWindow is how many packets say how the sender's clock stands against ours: 1 s. The one that came
+	// soonest counts, since a network only delays.
+	timelineWindow = 50
+	// timelineSlack is what is left alone, 2 ms: more than a quiet network's jitter.
+	timelineSlack = 16
+	// timelineJump is what no clock that is a little off comes to, 100 ms: the sender paused, or its time stamps did.
+	timelineJump = 800
+	// timelineEarly is how far ahead of our clock a packet may stand, 200 ms, when the first one came late; what is
+	// further begins anew, as does what comes more than timelineLate behind its place, 1 s.
+	timelineEarly = 1600
+	timelineLate  = 8000
+	// timelineStep is how many packets share the correction of one sample: 0.16 %, which nobody hears, and a
+	// hundred times more than good clocks are apart. Each corrects one when there is more to do than timelineFar.
+	timelineStep = 4
+	timelineFar  = 160
+)
+
+// timeline gives the packets of one source their places on our own clock, which counts samples. Places follow the
+// time stamps, so that neither jitter nor a machine that is busy moves anything; that the sender's clock runs faster
+// or slower than ours is made good a sample at a time. It is pure and not for concurrent use.
+type timeline struct {
+	begun   bool
+	ssrc    uint32
+	ts      uint32 // of the newest packet
+	at      int64  // its place
+	packets int    // since it began anew
+	least   int64  // of this window: how far the soonest packet came behind its place
+	adjust  int64  // samples that are still to be made good
+}
+
+// place is where a packet of audio stands that came when our clock was at arrived.
+func (t *timeline) place(ssrc, ts uint32, arrived int64) int64 {
+	step := int64(int32(ts - t.ts))
+	at := t.at + step
+	behind := arrived - at
+	if !t.begun || ssrc != t.ssrc || behind < -timelineEarly || behind > timelineLate {
+		*t = timeline{begun: true, ssrc: ssrc, ts: ts, at: arrived, least: timelineLate}
+		return arrived
+	}
+	t.least = min(t.least, behind)
+	if t.packets++; t.packets%timelineWindow == 0 {
+		switch {
+		case t.least > timelineJump:
+			t.at, at, t.adjust = t.at+t.least, at+t.least, 0
+		case t.least > timelineSlack || t.least < -timelineSlack:
+			t.adjust = t.least
+		default:
+			t.adjust = 0
+		}
+		t.least = timelineLate
+	}
+	if step <= 0 { // it was overtaken
+		return at
+	}
+	if size := max(t.adjust, -t.adjust); size > timelineFar || size > 0 && t.packets%timelineStep == 0 {
+		one := t.adjust / size
+		t.adjust, at = t.adjust-one, at+one
+	}
+	t.ts, t.at = ts, at
+	return at
+}
