@@ -228,6 +228,7 @@ func (m *media) send() {
 		case now := <-tick.C:
 			due := int(now.Sub(start) / frameTime)
 			if due-sent > 10 { // the machine slept: do not burst
+				m.skip(due - 1 - sent)
 				sent = due - 1
 			}
 			for ; sent < due; sent++ {
@@ -237,6 +238,22 @@ func (m *media) send() {
 				m.expired()
 				return
 			}
+		}
+	}
+}
+
+// skip leaves frames out that nobody sent in time: they are lost, and the clock of the time stamps goes on.
+func (m *media) skip(frames int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ts += uint32(frames * frameSamples)
+	m.mark = true
+	for ; frames > 0 && len(m.queue) > 0 && m.queue[0].key < 0; frames-- {
+		it := m.queue[0]
+		it.pcm = it.pcm[min(frameSamples, len(it.pcm)):]
+		if len(it.pcm) == 0 {
+			close(it.done)
+			m.queue = m.queue[1:]
 		}
 	}
 }
