@@ -14,10 +14,15 @@ const (
 	timelineEarly = 1600
 	timelineLate  = 8000
 	// timelineStep is how many packets share the correction of one sample: 0.16 %, which nobody hears, and a
-	// hundred times more than good clocks are apart. Each corrects one when there is more to do than timelineFar.
-	timelineStep = 4
-	timelineFar  = 160
+	// hundred times more than good clocks are apart. Each corrects one when there is more to do than timelineFar,
+	// timelineFirst in the first second, and all of it when it is silent.
+	timelineStep  = 4
+	timelineFar   = 160
+	timelineFirst = 16
 )
+
+// silentPower is the mean power of a frame in which nothing is lost when it is cut: -60 dBFS of a sine.
+const silentPower = 32767 * 32767 / 2 * 1e-6
 
 // timeline gives the packets of one source their places on our own clock, which counts samples. Places follow the
 // time stamps, so that neither jitter nor a machine that is busy moves anything; that the sender's clock runs faster
@@ -33,7 +38,7 @@ type timeline struct {
 }
 
 // place is where a packet of audio stands that came when our clock was at arrived.
-func (t *timeline) place(ssrc, ts uint32, arrived int64) int64 {
+func (t *timeline) place(ssrc, ts uint32, arrived int64, silent bool) int64 {
 	step := int64(int32(ts - t.ts))
 	at := t.at + step
 	behind := arrived - at
@@ -42,6 +47,9 @@ func (t *timeline) place(ssrc, ts uint32, arrived int64) int64 {
 		return arrived
 	}
 	t.least = min(t.least, behind)
+	if behind < -timelineSlack {
+		t.adjust = min(t.adjust, behind)
+	}
 	if t.packets++; t.packets%timelineWindow == 0 {
 		switch {
 		case t.least > timelineJump:
@@ -56,10 +64,22 @@ func (t *timeline) place(ssrc, ts uint32, arrived int64) int64 {
 	if step <= 0 { // it was overtaken
 		return at
 	}
-	if size := max(t.adjust, -t.adjust); size > timelineFar || size > 0 && t.packets%timelineStep == 0 {
-		one := t.adjust / size
-		t.adjust, at = t.adjust-one, at+one
-	}
+	by := t.correction(silent)
+	t.adjust, t.least, at = t.adjust-by, t.least-by, at+by
 	t.ts, t.at = ts, at
 	return at
+}
+
+// correction is what the next packet makes good.
+func (t *timeline) correction(silent bool) int64 {
+	most := int64(0)
+	switch {
+	case t.adjust == 0 || silent:
+		return t.adjust
+	case t.packets < timelineWindow:
+		most = timelineFirst
+	case t.adjust > timelineFar || t.adjust < -timelineFar || t.packets%timelineStep == 0:
+		most = 1
+	}
+	return max(-most, min(most, t.adjust))
 }

@@ -24,7 +24,7 @@ func TestPlacesFollowTheTimeStampsWhateverIsLate(t *testing.T) {
 		if i > 30 && r.IntN(5) == 0 {
 			late = r.Int64N(4000) // half a second
 		}
-		if at := l.place(7, base+i*160, 1000+int64(i)*160+late); at < 1000+int64(i)*160-1 || at > 1000+int64(i)*160+1 {
+		if at := l.place(7, base+i*160, 1000+int64(i)*160+late, false); at < 1000+int64(i)*160-1 || at > 1000+int64(i)*160+1 {
 			t.Fatalf("packet %d is at %d, %d too late", i, at, at-1000-int64(i)*160)
 		}
 	}
@@ -46,18 +46,37 @@ func TestASenderThatPausesOrBeginsAnewIsFollowed(t *testing.T) {
 			var l timeline
 			ts, arrived := int64(500), int64(9000)
 			for range 100 {
-				l.place(7, uint32(ts), arrived)
+				l.place(7, uint32(ts), arrived, false)
 				ts, arrived = ts+160, arrived+160
 			}
 			ts, arrived = ts+c.ts-160, arrived+c.arrived-160
 			for i := range 200 {
-				at := l.place(c.ssrc, uint32(ts), arrived)
+				at := l.place(c.ssrc, uint32(ts), arrived, false)
 				if off := at - arrived; i >= c.packets && (off < -timelineSlack || off > timelineSlack) {
 					t.Fatalf("packet %d is %d samples off", i, off)
 				}
 				ts, arrived = ts+160, arrived+160
 			}
 		})
+	}
+}
+
+// A first packet that came late does not keep what follows late: it is made good within the first second, and at
+// once where nobody speaks.
+func TestAFirstPacketThatIsLate(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		var l timeline
+		for i := range int64(100) {
+			late := int64(0)
+			if i == 0 {
+				late = 600
+			}
+			at := l.place(7, uint32(i*160), 5000+i*160+late, silent)
+			off := at - 5000 - i*160
+			if limit := int64(40); off < -timelineSlack || i >= limit && off > timelineSlack || i > 0 && silent && off > 0 {
+				t.Errorf("silent %v: packet %d is %d samples off", silent, i, off)
+			}
+		}
 	}
 }
 
