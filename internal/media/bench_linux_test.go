@@ -126,7 +126,7 @@ func cpuTime(who int) time.Duration {
 func readGaps(s *rawSocket, stop <-chan struct{}) (gaps []time.Duration) {
 	b, last := new(batch), map[uint16]int64{}
 	for {
-		for s.recv(b) == batchSize {
+		for s.recv(b, batchSize) == batchSize {
 			for i := range b.packets {
 				p := &b.packets[i]
 				if prev := last[p.from.Port()]; prev != 0 {

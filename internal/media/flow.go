@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/offhook/offhook/internal/audio"
 )
@@ -33,9 +34,10 @@ type command struct {
 }
 
 // flow is the part of a stream that its worker owns: sockets, sending and receiving. Nobody else
-// touches it; see stream.post.
+// touches it, but for mailed; see Stream.post.
 type flow struct {
 	stream *Stream
+	mailed atomic.Bool // there is mail for it; whoever posts sets it
 	worker *worker
 	sink   Sink
 	log    *slog.Logger
@@ -67,7 +69,7 @@ type flow struct {
 
 	relay    relay   // whom the party hears
 	audience []*flow // who hears the party
-	rest     int     // reads of it that are left out, since nothing is due
+	polling  polling // when it is read, if anybody does
 
 	ticks      int // sent frames, for polls and reports
 	reportIn   int // ticks until our next report
@@ -82,27 +84,37 @@ type flow struct {
 // receive reads what came; it runs once a frame, shortly before transmit.
 func (f *flow) receive(w *worker) {
 	f.readMail()
-	f.readRTP(w)
+	if len(f.audience) == 0 { // else it is polled
+		f.drain(w, f.rtp, f.packet)
+	}
 	if f.ticks%framesPerPoll == f.slot && !f.setup.mux {
 		f.drain(w, f.rtcp, f.report)
 	}
 }
 
+// drain takes all that waits in s, within bounds.
 func (f *flow) drain(w *worker, s socket, take func(*worker, *packet)) {
 	for range maxBatches {
-		n := s.recv(&w.batch)
-		for i := range n {
-			take(w, &w.batch.packets[i])
-		}
-		if w.batch.refused {
-			f.refused++
-			w.count.refused.Add(1)
-		}
-		f.strange(w, w.batch.foreign)
-		if n < batchSize {
+		if f.read(w, s, batchSize, take) < batchSize {
 			return
 		}
 	}
+}
+
+// read takes up to limit datagrams that wait in s and returns how many those were.
+func (f *flow) read(w *worker, s socket, limit int, take func(*worker, *packet)) int {
+	n := s.recv(&w.batch, limit)
+	for i := range n {
+		take(w, &w.batch.packets[i])
+	}
+	if w.batch.refused {
+		f.refused++
+		w.count.refused.Add(1)
+	}
+	if w.batch.foreign > 0 {
+		f.strange(w, w.batch.foreign)
+	}
+	return n
 }
 
 // packet takes a datagram of the RTP port.
@@ -430,6 +442,10 @@ func (f *flow) start() {
 
 // readMail does what others asked for since the last tick.
 func (f *flow) readMail() {
+	if !f.mailed.Load() {
+		return
+	}
+	f.mailed.Store(false) // before reading: what comes meanwhile sets it again
 	for {
 		select {
 		case c := <-f.stream.mail:
@@ -443,7 +459,7 @@ func (f *flow) readMail() {
 // close frees the sockets and lets everybody go who waits for a clip.
 func (f *flow) close() {
 	if f.tapped != nil {
-		f.readRTP(f.worker) // what came just before
+		f.drain(f.worker, f.rtp, f.packet) // what came just before
 		f.tapped.drain(f.frame)
 	}
 	f.play.flush()

@@ -223,12 +223,12 @@ type flood struct {
 	reads int
 }
 
-func (s *flood) recv(b *batch) int {
+func (s *flood) recv(b *batch, limit int) int {
 	s.reads++
-	for i := range b.packets {
+	for i := range limit {
 		b.packets[i] = packet{data: []byte{0x80, 0, 0, 1}}
 	}
-	return batchSize
+	return limit
 }
 
 // TestAFloodCostsItsTickNoMoreThanItsShare: whatever waits, one tick reads so much of a stream and goes on.

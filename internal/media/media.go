@@ -55,7 +55,7 @@ const (
 
 // roomyWorker is how many streams a worker takes before the next one gets any: 20 a slot, which it
 // moves in about 0.1 ms.
-const roomyWorker = 400
+const roomyWorker = 1600
 
 var errClosed = errors.New("media: engine closed")
 

@@ -7,13 +7,6 @@ import (
 )
 
 const (
-	// pollsPerFrame is how often a frame a stream may be read that somebody hears: a packet waits for half the
-	// time between two reads. Reads that find nothing cost a third of a conversation's CPU, so that those are left
-	// out before which no packet is due (see due).
-	pollsPerFrame = 4
-	pollSlots     = slots / pollsPerFrame
-	pollInterval  = audio.FrameDuration / pollsPerFrame
-	maxRest       = 2 * pollsPerFrame // reads that are left out in a row at most
 	// relayGap is how long a party that hears another is sent nothing while nothing comes, in frames; then
 	// silence, so that its phone does not take us for gone.
 	relayGap = 10
@@ -73,33 +66,13 @@ func (f *flow) share(w *worker, at, place int64, h header, kind codec, payload [
 		return
 	}
 	if kind != event {
-		f.due(w, at, len(payload))
+		f.polling.heard(at, h.timestamp, len(payload))
 	}
 	for _, l := range f.audience {
 		if l.pass(w, h, kind, payload) && kind != event {
 			f.tapShared(w, l, place, h.seq, kind, payload)
 		}
 	}
-}
-
-// due leaves out the reads before the next packet: the party sends one every n samples. When this one had waited
-// for longer than for one read the next is looked for a read earlier, so that the reads stay just behind the packets.
-func (f *flow) due(w *worker, at int64, n int) {
-	f.rest = n*pollsPerFrame/audio.FrameSamples - 1
-	if at == 0 || w.now().UnixNano()-at > int64(pollInterval) {
-		f.rest--
-	}
-	f.rest = max(0, min(f.rest, maxRest))
-}
-
-// readRTP takes what came to the RTP port. It is called once a frame, and pollsPerFrame times when somebody hears f.
-func (f *flow) readRTP(w *worker) {
-	if f.rest > 0 && len(f.audience) > 0 {
-		f.rest--
-		return
-	}
-	f.rest = 0
-	f.drain(w, f.rtp, f.packet)
 }
 
 // pass sends on a packet of the party that f hears, unless something plays; false when it was not sent.
@@ -222,37 +195,8 @@ func (f *flow) own(ts uint32, fr frame) (uint32, bool) {
 	return next, true
 }
 
-// repoll brings w's list of the streams that are read between their frames up to date: those somebody hears.
-func (w *worker) repoll(f *flow) {
-	list := &w.heard[f.slot%pollSlots]
-	i := slices.Index(*list, f)
-	switch {
-	case len(f.audience) > 0 && i < 0:
-		*list = append(*list, f)
-		w.relayed.Add(1)
-	case len(f.audience) == 0 && i >= 0:
-		*list = slices.Delete(*list, i, i+1)
-		w.relayed.Add(-1)
-	}
-}
-
 // load is how much there is to do, in streams: one that is heard costs about twice as much as another.
 func (w *worker) load() int64 { return w.count.streams.Load() + w.relayed.Load() }
-
-// poll reads those streams that somebody hears and that are not read in this tick anyway.
-func (w *worker) poll(k int64) {
-	list := &w.heard[(k+readAhead)%pollSlots]
-	for i := len(*list) - 1; i >= 0; i = min(i, len(*list)) - 1 { // one may break down
-		if f := (*list)[i]; f.slot != int((k+readAhead)%slots) {
-			w.pollOne(f)
-		}
-	}
-}
-
-func (w *worker) pollOne(f *flow) {
-	defer w.rescue(f)
-	f.readRTP(w)
-}
 
 // Hear lets s's party hear what other's says, nil ends that. What is queued to play is heard instead, as long as
 // it lasts. A conversation is a.Hear(b) and b.Hear(a). It ends by itself when either stream does. It waits for

@@ -13,7 +13,7 @@ import (
 // outlet is a socket that keeps what is sent.
 type outlet struct{ sent [][]byte }
 
-func (o *outlet) recv(*batch) int              { return 0 }
+func (o *outlet) recv(*batch, int) int         { return 0 }
 func (o *outlet) connect(netip.AddrPort) error { return nil }
 func (o *outlet) disconnect() error            { return nil }
 func (o *outlet) close() error                 { return nil }

@@ -18,9 +18,9 @@ var errRefused = errors.New("media: peer's port is closed")
 // socket is a UDP port whose owner polls it. A worker owns it after the stream is opened; none of
 // its methods blocks or is safe for concurrent use.
 type socket interface {
-	// recv reads what waits into b and returns how many datagrams that were; fewer than batchSize
-	// means that nothing more waits.
-	recv(b *batch) int
+	// recv reads up to limit datagrams that wait, at most batchSize, into b and returns how many that were;
+	// fewer than limit means that nothing more waits.
+	recv(b *batch, limit int) int
 	// send sends p to to, which is ignored once connected.
 	send(p []byte, to netip.AddrPort) error
 	// connect drops datagrams from anyone but peer from now on; what already waited may still come.

@@ -95,12 +95,12 @@ func openRaw(local netip.AddrPort) (socket, error) {
 	return &rawSocket{fd: fd, v4: v4}, nil
 }
 
-func (s *rawSocket) recv(b *batch) int {
+func (s *rawSocket) recv(b *batch, limit int) int {
 	sys := &b.sys
 	if !sys.ready {
 		sys.init()
 	}
-	for i := range sys.msgs {
+	for i := range limit {
 		h := &sys.msgs[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(int(unsafe.Sizeof(control{})))
@@ -110,7 +110,7 @@ func (s *rawSocket) recv(b *batch) int {
 	b.refused = false
 	for { // an ICMP error that waits is reported once, before the data
 		var errno syscall.Errno
-		n, _, errno = unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&sys.msgs[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno = unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&sys.msgs[0])), uintptr(limit), unix.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
 			break
 		}

@@ -72,16 +72,16 @@ func (s *portableSocket) read() {
 	}
 }
 
-func (s *portableSocket) recv(b *batch) int {
+func (s *portableSocket) recv(b *batch, limit int) int {
 	b.refused, b.foreign = s.refused.Swap(false), s.foreign.Swap(0)
-	for i := range b.packets {
+	for i := range limit {
 		select {
 		case b.packets[i] = <-s.waiting:
 		default:
 			return i
 		}
 	}
-	return batchSize
+	return limit
 }
 
 func (s *portableSocket) send(p []byte, to netip.AddrPort) error {

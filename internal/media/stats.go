@@ -119,7 +119,7 @@ type EngineStats struct {
 	Panics uint64
 	// SkippedFrames were left out, each for all streams of a worker, after a stop of the process.
 	SkippedFrames uint64
-	// LateTicks is how late the 1 ms slots began that had something to do.
+	// LateTicks is how late the 2 ms slots began that had something to do.
 	LateTicks Histogram
 	// Jitter is that of each stream that ended.
 	Jitter Histogram
@@ -152,7 +152,7 @@ func (e *Engine) Stats() EngineStats {
 const lateTick = 10 * time.Millisecond
 
 // Late counts the ticks since the start, and those of them that began more than 10 ms behind. A tick is a
-// 1 ms slot of a worker that had something to do; whoever reads it every second has the share of late ones in
+// 2 ms slot of a worker that had something to do; whoever reads it every second has the share of late ones in
 // between. It costs a few dozen atomic loads. Safe for concurrent use.
 func (e *Engine) Late() (late, ticks uint64) {
 	for _, w := range e.workers {
@@ -211,7 +211,7 @@ var (
 		counter("panics_total", "Streams closed after a panic.", func(s *EngineStats) uint64 { return s.Panics }),
 		counter("frames_skipped_total", "Frames left out by a worker that was stopped for long.", func(s *EngineStats) uint64 { return s.SkippedFrames }),
 	}
-	lateDesc   = newDesc("tick_late_seconds", "How late the 1 ms slots began that had something to do.")
+	lateDesc   = newDesc("tick_late_seconds", "How late the 2 ms slots began that had something to do.")
 	jitterDesc = newDesc("jitter_seconds", "Interarrival jitter of ended streams.")
 )
 

@@ -30,6 +30,7 @@ type Stream struct {
 func (s *Stream) post(c command) {
 	select {
 	case s.mail <- c:
+		s.flow.mailed.Store(true)
 		if s.over.Load() { // the flow may have read its mail for the last time before this came
 			s.dropMail()
 		}

@@ -16,7 +16,7 @@ type waiter interface {
 }
 
 // clockWaiter waits on the timers of any clock. The runtime rounds them up to whole milliseconds when
-// it is idle (measured: 0.6 ms late on average, so every other 1 ms slot is met with its neighbour).
+// it is idle (measured: 0.6 ms late on average, so a slot is met up to half of the next one late).
 type clockWaiter struct {
 	clock clock.Clock
 	timer clock.Timer

@@ -11,12 +11,13 @@ import (
 )
 
 const (
-	// slots cut a frame of 20 ms into ticks of 1 ms, over which the streams are spread.
-	slots        = 20
+	// slots cut a frame of 20 ms into ticks of 2 ms, over which the streams are spread. To wake up takes as long
+	// as two packets do, and a stream keeps its place: ticks twice as long cost it no regularity.
+	slots        = 10
 	slotDuration = audio.FrameDuration / slots
 	// readAhead is how many slots before it sends a stream is read: a key that arrives cuts the prompt
 	// in the very next frame when its owner reacts within 2 ms.
-	readAhead = 2
+	readAhead = 1
 	// catchUp bounds how late a worker may be and still send what it missed, in slots: 200 ms. After
 	// longer stops (a suspended machine) whole frames are left out and the timestamps jump.
 	catchUp = 10 * slots
@@ -25,7 +26,7 @@ const (
 )
 
 // worker sends and receives for the streams it owns, on an absolute clock: slot k is due at
-// epoch + k ms, whatever happened before. Without streams it sleeps until it gets one.
+// epoch + k times 2 ms, whatever happened before. Without streams it sleeps until it gets one.
 type worker struct {
 	clock   clock.Clock
 	waiter  waiter
@@ -37,7 +38,7 @@ type worker struct {
 	slot    int64 // the last one done
 	flows   [slots][]*flow
 	n       int
-	heard   [pollSlots][]*flow // the flows that somebody hears, by slot modulo pollSlots
+	polls   [pollSlots][]*flow // the flows that somebody hears, by the slot of their next read
 	relayed atomic.Int64       // how many those are; read by anyone
 
 	batch batch
@@ -131,7 +132,7 @@ func (w *worker) nextBusy() int64 {
 }
 
 func (w *worker) busy(k int64) bool {
-	return len(w.flows[k%slots]) > 0 || len(w.flows[(k+readAhead)%slots]) > 0 || len(w.heard[(k+readAhead)%pollSlots]) > 0
+	return len(w.flows[k%slots]) > 0 || len(w.flows[(k+readAhead)%slots]) > 0 || len(w.polls[k%pollSlots]) > 0
 }
 
 // work does the slots that are due.

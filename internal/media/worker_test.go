@@ -35,7 +35,7 @@ type wire struct {
 	at    []time.Duration
 }
 
-func (w *wire) recv(*batch) int { return 0 }
+func (w *wire) recv(*batch, int) int { return 0 }
 
 func (w *wire) send(p []byte, _ netip.AddrPort) error {
 	h, _, err := parseRTP(p)
@@ -235,7 +235,7 @@ func TestNoTicksWithoutStreams(t *testing.T) {
 		t.Errorf("without streams it waits until %v", until)
 	}
 	w.post(func() { w.add(f) })
-	if until := <-told.waits; until != c.now.Add(time.Millisecond) { // to be read; sent 2 ms later
+	if until := <-told.waits; until != c.now.Add(slotDuration) { // to be read; sent 2 ms later
 		t.Errorf("with one it waits until %v", until)
 	}
 	w.post(func() { w.flows[f.slot], w.n = nil, 0 })
