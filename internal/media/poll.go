@@ -50,7 +50,6 @@ func (w *worker) repoll(f *flow) {
 	switch {
 	case on && !p.on:
 		p.on = true
-		w.relayed.Add(1)
 		w.plan(f, w.slot+1)
 	case !on && p.on:
 		if p.planned {
@@ -59,7 +58,6 @@ func (w *worker) repoll(f *flow) {
 			*list = slices.Delete(*list, i, i+1)
 		}
 		*p = polling{}
-		w.relayed.Add(-1)
 	}
 }
 

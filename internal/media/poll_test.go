@@ -122,14 +122,14 @@ func TestNobodyIsPolledForNobody(t *testing.T) {
 		for _, f := range slot {
 			for _, after := range []time.Duration{0, 3 * time.Millisecond, 70 * time.Millisecond} {
 				run(w, c, after)
-				if f.relay.from != nil && (heard() != 1 || w.relayed.Load() != 1) {
+				if f.relay.from != nil && heard() != 1 {
 					t.Fatalf("%d polls planned for one party", heard())
 				}
 			}
 			f.hear(nil)
 		}
 	}
-	if heard() != 0 || w.relayed.Load() != 0 {
+	if heard() != 0 {
 		t.Errorf("%d polls planned for nobody", heard())
 	}
 	talks.reads = 0

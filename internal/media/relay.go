@@ -195,9 +195,6 @@ func (f *flow) own(ts uint32, fr frame) (uint32, bool) {
 	return next, true
 }
 
-// load is how much there is to do, in streams: one that is heard costs about twice as much as another.
-func (w *worker) load() int64 { return w.count.streams.Load() + w.relayed.Load() }
-
 // Hear lets s's party hear what other's says, nil ends that. What is queued to play is heard instead, as long as
 // it lasts. A conversation is a.Hear(b) and b.Hear(a). It ends by itself when either stream does. It waits for
 // the streams' workers, a few milliseconds.
@@ -214,7 +211,7 @@ func (s *Stream) Hear(other *Stream) {
 		return
 	}
 	if v := other.worker.Load(); v != w {
-		busier := v.load() > w.load()
+		busier := v.streams() > w.streams()
 		switch {
 		case busier && other.move(w):
 		case s.move(v):

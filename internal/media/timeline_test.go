@@ -110,7 +110,7 @@ func (p *party) disconnect() error                 { return nil }
 func (p *party) close() error                      { return nil }
 
 // recv brings what has arrived by now. The phone says mark at every full minute of true time.
-func (p *party) recv(b *batch) (n int) {
+func (p *party) recv(b *batch, limit int) (n int) {
 	now := p.clock.now.UnixNano()
 	for {
 		began := time.Duration(float64(p.sent) * float64(audio.FrameDuration) / (1 + p.ppm*1e-6))
@@ -136,7 +136,7 @@ func (p *party) recv(b *batch) (n int) {
 		p.onWay = append(p.onWay, arrival{int64(began + audio.FrameDuration + transit + min(late, 80*time.Millisecond)), data})
 		slices.SortStableFunc(p.onWay, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	}
-	for n < batchSize && len(p.onWay) > 0 && p.onWay[0].at <= now {
+	for n < limit && len(p.onWay) > 0 && p.onWay[0].at <= now {
 		b.packets[n] = packet{data: p.onWay[0].data, from: partyAddr, at: p.onWay[0].at}
 		p.onWay = p.onWay[1:]
 		n++

@@ -3,7 +3,6 @@ package media
 import (
 	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/offhook/offhook/internal/audio"
@@ -34,12 +33,11 @@ type worker struct {
 	stopped chan struct{} // closed when run has returned
 	exit    bool
 
-	epoch   time.Time
-	slot    int64 // the last one done
-	flows   [slots][]*flow
-	n       int
-	polls   [pollSlots][]*flow // the flows that somebody hears, by the slot of their next read
-	relayed atomic.Int64       // how many those are; read by anyone
+	epoch time.Time
+	slot  int64 // the last one done
+	flows [slots][]*flow
+	n     int
+	polls [pollSlots][]*flow // the flows that somebody hears, by the slot of their next read
 
 	batch batch
 	out   [headerSize + maxRelayed + maxTag]byte
@@ -53,6 +51,9 @@ func newWorker(c clock.Clock, w waiter, epoch time.Time) *worker {
 }
 
 func (w *worker) now() time.Time { return w.clock.Now() }
+
+// streams is how many it has. Safe for concurrent use.
+func (w *worker) streams() int64 { return w.count.streams.Load() }
 
 // post makes the worker call f soon, at once when it sleeps; false when it is gone.
 // It blocks only while inboxSize others wait. Safe for concurrent use.
