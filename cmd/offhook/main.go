@@ -26,13 +26,14 @@ const (
 
 // commands is the command line: one field a command, one file each.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run the server."`
-	Call    callCommand    `cmd:"" help:"Make, watch and steer calls."`
-	Numbers numbersCommand `cmd:"" help:"Manage the numbers that can be called."`
-	Trunks  trunksCommand  `cmd:"" help:"Manage the SIP carriers that calls leave through."`
-	Phone   phoneCommand   `cmd:"" help:"Be a scripted SIP phone, or the simulated phones."`
-	Env     envCommand     `cmd:"" help:"Print credentials and address for the SDKs."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve      serveCommand      `cmd:"" help:"Run the server."`
+	Call       callCommand       `cmd:"" help:"Make, watch and steer calls."`
+	Numbers    numbersCommand    `cmd:"" help:"Manage the numbers that can be called."`
+	Trunks     trunksCommand     `cmd:"" help:"Manage the SIP carriers that calls leave through."`
+	Recordings recordingsCommand `cmd:"" help:"List, save and delete what calls recorded."`
+	Phone      phoneCommand      `cmd:"" help:"Be a scripted SIP phone, or the simulated phones."`
+	Env        envCommand        `cmd:"" help:"Print credentials and address for the SDKs."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 
 	SpeechWorker speechWorkerCommand `cmd:"" hidden:"" help:"Speak for a server: started by it, never by hand."`
 }

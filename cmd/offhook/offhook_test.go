@@ -288,7 +288,9 @@ const (
 	endedCall = `{"sid":"CA2","from":"sip:alice@example.com","to":"+15557654321","status":"completed","direction":"inbound",
 "date_created":"Sat, 31 Jan 2026 11:00:00 +0000","start_time":"Sat, 31 Jan 2026 11:00:02 +0000","end_time":"Sat, 31 Jan 2026 11:00:17 +0000","duration":"15","queue_time":"0","caller_name":"Alice"}`
 	ownNumber = `{"sid":"PN1","phone_number":"+15557654321","friendly_name":"Reception","voice_url":"http://127.0.0.1:3000/voice","voice_method":"POST","voice_caller_id_lookup":false}`
-	oneTrunk  = `{"sid":"TK1","name":"carrier","host":"sip.carrier.example","transport":"udp+tcp","username":"1234","sources":["192.0.2.0/28","192.0.2.77/32"],"prefixes":["+"],"cps":5,"maxCalls":0}`
+	recorded  = `{"sid":"RE1","call_sid":"CA2","status":"completed","source":"RecordVerb","channels":1,"duration":"7","price":null,"error_code":null,
+"date_created":"Sat, 31 Jan 2026 11:00:05 +0000","start_time":"Sat, 31 Jan 2026 11:00:05 +0000","media_url":"http://127.0.0.1:4600/2010-04-01/Accounts/AC1/Recordings/RE1"}`
+	oneTrunk = `{"sid":"TK1","name":"carrier","host":"sip.carrier.example","transport":"udp+tcp","username":"1234","sources":["192.0.2.0/28","192.0.2.77/32"],"prefixes":["+"],"cps":5,"maxCalls":0}`
 )
 
 var fakeAnswers = map[string]string{
@@ -297,6 +299,13 @@ var fakeAnswers = map[string]string{
 	"GET /Calls/CA2.json":    endedCall,
 	"POST /Calls/CA1.json":   liveCall,
 	"DELETE /Calls/CA2.json": "",
+
+	"GET /Recordings.json":        `{"recordings":[` + recorded + `],"next_page_uri":null}`,
+	"GET /Recordings/RE1.json":    recorded,
+	"GET /Recordings/RE1.wav":     "RIFF…",
+	"GET /Recordings/RE1.mp3":     "ID3…",
+	"DELETE /Recordings/RE1.json": "",
+
 	"GET /v1/calls/CA1/events": event(0, "created", "12:00:00.000", "queued") + event(1, "queued", "12:00:00.000", "queued") +
 		event(2, "ringing", "12:00:00.013", "ringing") + event(3, "answered", "12:00:01.020", "in-progress") +
 		"event: trace\ndata: {\"time\":\"2026-01-31T12:00:01.031Z\",\"text\":\"say \\\"Hello\\\" 1.2s\"}\n\n" +

@@ -117,6 +117,19 @@ func (c *Client) Update(ctx context.Context, collection, sid string, form url.Va
 	return c.one(ctx, http.MethodPost, c.account(collection, sid), form)
 }
 
+// Download gets a file of the account, such as Recordings, RE….wav. It is the caller's to close.
+func (c *Client) Download(ctx context.Context, collection, name string, query url.Values) (io.ReadCloser, error) {
+	path := strings.TrimSuffix(c.account(collection, name), ".json")
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	res, err := c.send(ctx, http.MethodGet, path, "", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
 // Delete removes one resource of the account.
 func (c *Client) Delete(ctx context.Context, collection, sid string) error {
 	_, err := c.do(ctx, http.MethodDelete, c.account(collection, sid), "", nil)
