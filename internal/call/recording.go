@@ -132,6 +132,17 @@ func (r *Recording) Path() string {
 	return "/2010-04-01/Accounts/" + r.AccountSID + "/Recordings/" + r.SID
 }
 
+// RecordingOf takes the path of a recording's audio, with the suffix of a format or without; ok is false for any other.
+func RecordingOf(path string) (accountSID, sid string, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(path, "/2010-04-01/Accounts/"), "/")
+	if len(parts) != 3 || parts[1] != "Recordings" {
+		return "", "", false
+	}
+	sid = strings.TrimSuffix(strings.TrimSuffix(parts[2], ".wav"), ".mp3")
+	ok = twilio.IsSID(parts[0], twilio.AccountPrefix) && twilio.IsSID(sid, twilio.RecordingPrefix)
+	return parts[0], sid, ok
+}
+
 // PageToken is r's place in a list of recordings.
 func (r *Recording) PageToken() twilio.PageToken {
 	return twilio.PageToken{SID: r.SID, Time: r.DateCreated.UnixMicro()}

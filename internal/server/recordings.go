@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/twilioapi"
+	"github.com/offhook/offhook/internal/webhook"
 )
 
 // maxListeners bounds the recordings that are read at once: each holds a quarter of a megabyte.
@@ -51,6 +54,7 @@ func (s *Server) openRecordings(ctx context.Context) (err error) {
 	if err := s.keeper.Start(ctx); err != nil {
 		return err
 	}
+	s.audio = &recordedAudio{blobs: s.blobs, mp3: recording.NewMP3(""), listeners: make(chan struct{}, maxListeners)}
 	s.recorder, err = recording.New(recording.Config{Dir: dir, Clock: s.cfg.Clock, Log: s.log})
 	if err != nil {
 		return err
@@ -84,6 +88,36 @@ func (p spool) Keep(r *call.Recording)                               { p.s.keepe
 func (p spool) Abandon(sid string)                                   { p.s.keeper.Abandon(sid) }
 func (p spool) Erase()                                               { p.s.keeper.Erase() }
 
+// Here is session.Recorded's: the server's own address, or where others reach it.
+func (p spool) Here(u *url.URL) bool {
+	for _, text := range []string{p.s.baseURL(), p.s.URL()} {
+		if own, err := url.Parse(text); err == nil && u.Scheme == own.Scheme && strings.EqualFold(u.Host, own.Host) {
+			return true
+		}
+	}
+	return false
+}
+
+// Clip is session.Recorded's.
+func (p spool) Clip(ctx context.Context, r *call.Recording) (*audio.Clip, error) {
+	if r.Status != call.RecordingCompleted {
+		return nil, call.ErrNotFound
+	}
+	wav, err := p.s.audio.Open(ctx, r, twilioapi.FormatWAV, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer wav.Close()
+	file, err := io.ReadAll(io.LimitReader(wav, webhook.MaxMedia+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(file) > webhook.MaxMedia {
+		return nil, twilio.Err(11750, r.SID)
+	}
+	return audio.Decode("audio/wav", file)
+}
+
 // baseURL is where others reach our APIs.
 func (s *Server) baseURL() string {
 	if s.cfg.PublicURL != "" {
@@ -96,11 +130,11 @@ func (s *Server) baseURL() string {
 func (s *Server) recordings() twilioapi.Recordings {
 	return twilioapi.Recordings{
 		Recorder: s.manager, Store: s.store, Public: s.cfg.PublicRecordings,
-		Audio: &recordedAudio{blobs: s.blobs, mp3: recording.NewMP3(""), listeners: make(chan struct{}, maxListeners)},
+		Audio: s.audio,
 	}
 }
 
-// recordedAudio opens recordings for the API.
+// recordedAudio opens recordings for the API and for <Play>.
 type recordedAudio struct {
 	blobs     *recording.Blobs
 	mp3       *recording.MP3

@@ -49,6 +49,7 @@ type Server struct {
 	blobs      *recording.Blobs
 	keeper     *recording.Keeper
 	recorder   *recording.Recorder
+	audio      *recordedAudio
 	dispatcher *webhook.Dispatcher
 	simulator  *simulator
 	http       *http.Server
@@ -282,7 +283,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 	s.manager = session.NewManager(session.Config{
 		Store: s.store, Dialer: dialer{s}, Hooks: s.hooks, Voices: s.voices, Publisher: s.bus,
 		CallbacksDue: s.dispatcher.Wake,
-		Recordings:   s.store, Recorder: spool{s}, Keeper: spool{s}, BaseURL: s.baseURL,
+		Recordings:   s.store, Recorder: spool{s}, Keeper: spool{s}, Recorded: spool{s}, BaseURL: s.baseURL,
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
 		Domains:   func() []call.Domain { return *s.domains.Load() },
 		Locations: s.store,

@@ -29,6 +29,7 @@ type Config struct {
 	Recordings RecordingStore
 	Recorder   Recorder
 	Keeper     Keeper
+	Recorded   Recorded // nil: a recording is played as any other file
 	// BaseURL is where our APIs are for others, such as http://127.0.0.1:4600; nil leaves links as paths.
 	BaseURL func() string
 	// Trunks are the trunks as they are now.

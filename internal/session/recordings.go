@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/twilio"
@@ -39,6 +40,15 @@ type Keeper interface {
 	Abandon(sid string)
 	// Erase says that recordings were deleted.
 	Erase()
+}
+
+// Recorded reads recordings for <Play>. Safe for concurrent use.
+type Recorded interface {
+	// Here reports whether a URL leads to this server.
+	Here(u *url.URL) bool
+	// Clip is the audio of a recording in one channel; call.ErrNotFound when there is none, as long as the recording
+	// is not completed, and when it is deleted.
+	Clip(ctx context.Context, r *call.Recording) (*audio.Clip, error)
 }
 
 // errNotRecordable refuses to start a recording (related-resources, Recordings of a call).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/url"
 	"time"
 
 	"github.com/offhook/offhook/internal/audio"
@@ -79,7 +80,31 @@ func (s *Session) clip(ctx context.Context, doc *document, v *twiml.Play) (*audi
 	if err != nil {
 		return nil, err
 	}
+	if u, err := url.Parse(target); err == nil && s.m.Recorded != nil && s.m.Recorded.Here(u) {
+		if accountSID, sid, ok := call.RecordingOf(u.Path); ok {
+			return s.recordedClip(ctx, accountSID, sid, target)
+		}
+	}
 	return s.m.Hooks.Clip(ctx, s.hooks, target)
+}
+
+// recordedClip is the audio of one of our own recordings. The application that names it has its account's
+// credentials, so none are asked for; a recording of another account is none.
+func (s *Session) recordedClip(ctx context.Context, accountSID, sid, target string) (*audio.Clip, error) {
+	err := call.ErrNotFound
+	if accountSID == s.snapshot.Load().AccountSID {
+		var r *call.Recording
+		if r, err = s.m.Recordings.Recording(ctx, accountSID, sid); err == nil {
+			var clip *audio.Clip
+			if clip, err = s.m.Recorded.Clip(ctx, r); err == nil {
+				return clip, nil
+			}
+		}
+	}
+	if errors.Is(err, call.ErrNotFound) {
+		return nil, twilio.Err(11200, webhook.Redact(target)+" is no recording that can be played")
+	}
+	return nil, err
 }
 
 func one(c *audio.Clip) iter.Seq2[*audio.Clip, error] {
