@@ -144,8 +144,13 @@ func TestReferAsksThePhone(t *testing.T) {
 	defer busy.Close()
 	line, err := busy.Dial(t.Context(), "sip:"+own+"@"+srv.SIP)
 	noError(t, err)
-	if uri := <-asked; uri != "sip:sales@pbx.test?X-Id=7" {
-		t.Errorf("Refer-To: %s", uri)
+	select {
+	case uri := <-asked:
+		if uri != "sip:sales@pbx.test?X-Id=7" {
+			t.Errorf("Refer-To: %s", uri)
+		}
+	case <-line.HungUp():
+		t.Errorf("the phone was not asked; the application heard %v", app.Requests("/after"))
 	}
 	app.Got("/after", "ReferCallStatus", "busy", "ReferSipResponseCode", "202", "NotifySipResponseCode", "486", "CallStatus", "in-progress")
 	ctx, cancel := context.WithTimeout(t.Context(), offhooktest.Patience)

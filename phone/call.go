@@ -61,6 +61,7 @@ type Call struct {
 
 	// Outgoing before the answer.
 	provisional, cancelled bool
+	confirmed              bool // our ACK of the 2xx is on its way
 	invite                 *sip.Request
 	lateAnswer             []byte // SDP of our ACK after a late offer
 

@@ -142,6 +142,9 @@ func (c *Call) onRequest(req *sip.Request, tx *sip.ServerTx, reply func(int, str
 	c.dialog.remoteSeq = max(c.dialog.remoteSeq, seq)
 	c.dialog.source = req.Source()
 	st, pending := c.state, c.pending
+	if c.confirmed {
+		st = max(st, answered)
+	}
 	c.mu.Unlock()
 	switch {
 	case late && req.Method != sip.CANCEL:

@@ -136,7 +136,7 @@ func (c *Call) onRefer(req *sip.Request, reply func(int, string, ...sip.Header))
 // notify tells the far end how its transfer goes, and waits for the answer.
 func (c *Call) notify(code int, reason, state string) {
 	c.mu.Lock()
-	if c.state != answered {
+	if c.state > answered || c.state < answered && !c.confirmed {
 		c.mu.Unlock()
 		return
 	}

@@ -190,6 +190,9 @@ func (c *Call) onAnswer(req *sip.Request, res *sip.Response) {
 	} else if _, early := c.media.agreement(); !early { // else the answer came in a reliable 1xx
 		err = errNoAudio
 	}
+	c.mu.Lock()
+	c.confirmed = true // from now on the far end may ask for something
+	c.mu.Unlock()
 	c.ack(req, res, answer)
 	c.mu.Lock()
 	cancelled := c.cancelled

@@ -120,6 +120,9 @@ func (r *referred) take(e call.LegEvent) {
 			r.status = referInProgress
 		}
 	case call.LegReferNotified:
+		if r.answer == 0 {
+			r.answer = 202 // news of it say so (RFC 3515 section 2.4.4), and may overtake the answer
+		}
 		if e.Code != 0 {
 			r.news = e.Code
 		}

@@ -31,6 +31,7 @@ type referrals struct {
 
 	own    uint32 // CSeq of our own REFER
 	awaits bool   // its end has not come
+	waits  string // the URI of one that waits for the ACK of our 200
 }
 
 // referral is a REFER of the party.
@@ -195,6 +196,10 @@ func (l *Leg) Refer(uri string) { l.mail.post(func() { l.refer(uri) }, 0) }
 
 func (l *Leg) refer(uri string) {
 	r := l.referrals()
+	if l.in.req != nil && l.state == accepted && !l.hangup && r.waits == "" {
+		r.waits = uri // a phone knows of its dialog once it has read our 200, which its ACK tells
+		return
+	}
 	if l.state != accepted && l.state != confirmed || l.hangup || r.awaits || hasControl(uri) || strings.ContainsAny(uri, " <>\"") {
 		l.tellReferral(call.LegReferAnswered{Code: 481})
 		return
@@ -225,6 +230,15 @@ func (l *Leg) refer(uri string) {
 		}
 		l.tellReferral(a)
 	})
+}
+
+// referWaiting sends the REFER that waited for the ACK.
+func (l *Leg) referWaiting() {
+	if r := l.refers; r != nil && r.waits != "" {
+		uri := r.waits
+		r.waits = ""
+		l.refer(uri)
+	}
 }
 
 // tellReferral tells the owner what came of its REFER.

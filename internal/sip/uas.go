@@ -442,6 +442,7 @@ func (l *Leg) onACK(req *sip.Request) {
 			l.bye()
 			return
 		}
+		l.referWaiting()
 	}
 	if !u.late || l.state != confirmed {
 		return
