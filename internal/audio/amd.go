@@ -31,16 +31,20 @@ const (
 
 // messageEndSilence is the least silence that ends a machine's greeting: people pause before "leave a message", and a
 // machine before its beep.
-const messageEndSilence = 2 * time.Second
+const messageEndSilence = 2200 * time.Millisecond
 
 // Figures of the decision beside those that callers choose.
 const (
-	amdFirst  = 5   // frames of speech that begin an utterance: 100 ms
-	amdAgain  = 3   // frames of speech that continue it after a pause: a click is shorter
-	amdPause  = 5   // frames without speech that are a pause
-	amdTone   = 150 // frames a tone is waited for that sounds when a greeting seems over: 3 s
-	amdRecall = 8   // frames whose progress is remembered, more than a VAD retracts
+	amdFirst  = 5                // frames of speech that begin an utterance: 100 ms
+	amdAgain  = 3                // frames of speech that continue it after a pause: a click is shorter
+	amdPause  = 5                // frames without speech that are a pause
+	amdTone   = 150              // frames a tone is waited for that sounds when a greeting seems over: 3 s
+	amdRing   = 18               // frames after which a tone is the ringing of a call that was answered too early
+	amdRecall = maxRetracted + 4 // frames whose progress is remembered
 )
+
+// Ringing tones lie between these, in Hz.
+const ringLowest, ringHighest = 380, 500
 
 // AMDConfig is what answering-machine detection goes by, after Twilio's MachineDetection parameters. The zero value has
 // Twilio's defaults.
@@ -59,8 +63,9 @@ type AMD struct {
 	vad     VAD
 	tones   tones
 	frame   [FrameSamples]int16
-	filled  int // samples of frame
-	heard   int // whole frames
+	filled  int   // samples of frame
+	heard   int32 // whole frames
+	ringing int32 // frame after the last one of a ringing tone
 	now     progress
 	past    [amdRecall]progress // before each of the last frames
 	verdict AMDVerdict          // AnsweredBy == "": none yet
@@ -70,14 +75,14 @@ type AMD struct {
 // progress is what a frame may change that is later found to be no speech.
 type progress struct {
 	phase phase
-	start int // frame in which the utterance began
-	last  int // frame after the last one of speech
-	run   int // frames of speech since the last pause
-	spans int // of the trace
-	end   int // of its last span
+	start int32 // frame in which the utterance began
+	last  int32 // frame after the last one of speech
+	run   int32 // frames of speech since the last pause
+	spans int32 // of the trace
+	end   int32 // of its last span
 }
 
-type phase int
+type phase int32
 
 const (
 	waiting  phase = iota // for somebody to speak
@@ -141,8 +146,7 @@ func (a *AMD) next(s Sound) {
 	a.heard++
 	a.trace.level(s)
 	if s.Retracted > 0 {
-		a.now = a.past[(n-s.Retracted)%amdRecall]
-		a.trace.back(a.now)
+		a.retract(n, int32(s.Retracted))
 	}
 	a.past[n%amdRecall] = a.now
 	tone, ended := a.tones.next(s)
@@ -166,7 +170,10 @@ func (a *AMD) next(s Sound) {
 	}
 	switch a.now.phase {
 	case waiting:
-		if quiet >= a.cfg.SilenceTimeout && a.now.run == 0 {
+		if s.Held >= amdRing && s.Hz >= ringLowest && s.Hz <= ringHighest {
+			a.ringing = a.heard
+		}
+		if quiet = min(quiet, span(a.heard-a.ringing)); quiet >= a.cfg.SilenceTimeout && a.now.run == 0 {
 			a.decide(AnsweredUnknown, RuleInitialSilence)
 			return
 		}
@@ -193,6 +200,15 @@ func (a *AMD) next(s Sound) {
 	}
 }
 
+// retract forgets what the frames from n-frames to n-1 have changed.
+func (a *AMD) retract(n, frames int32) {
+	a.now = a.past[(n-frames)%amdRecall]
+	for i := n - frames; i < n; i++ {
+		a.past[i%amdRecall] = a.now
+	}
+	a.trace.back(a.now)
+}
+
 // machine is the verdict that a machine answered; end is how its greeting ended, if that was asked for.
 func (a *AMD) machine(end, rule string) {
 	if !a.cfg.MessageEnd {
@@ -204,11 +220,11 @@ func (a *AMD) machine(end, rule string) {
 // toneSounds reports whether a tone sounds that may become a beep, or just has: what it is will be known soon.
 func (a *AMD) toneSounds() bool {
 	t := a.tones.now
-	return t.good >= beepShort && t.frames < amdTone
+	return t.good >= 3 && t.frames < amdTone
 }
 
 // speech takes frame n as speech. One that begins or continues an utterance only counts with enough after it.
-func (a *AMD) speech(n int) {
+func (a *AMD) speech(n int32) {
 	p := &a.now
 	p.run++
 	switch {
@@ -263,7 +279,7 @@ func (t *trace) level(s Sound) {
 }
 
 // speech adds frame n; pauses of less than amdPause do not part two spans.
-func (t *trace) speech(p *progress, n int) {
+func (t *trace) speech(p *progress, n int32) {
 	if p.spans == 0 || n-p.end > amdPause {
 		if p.spans == maxSpans {
 			t.truncated = true
@@ -298,16 +314,16 @@ func (t *trace) tone(tone tone) {
 
 // Trace is how the detection stands, or ended.
 func (a *AMD) Trace() AMDTrace {
-	ms := func(frames int) int { return int(span(frames).Milliseconds()) }
+	ms := func(frames int32) int { return int(span(frames).Milliseconds()) }
 	t := AMDTrace{
 		AnsweredBy: a.verdict.AnsweredBy, Rule: a.verdict.Rule, AfterMs: ms(a.heard), Speech: [][2]int{},
 		Truncated: a.trace.truncated, SilenceMs: ms(a.heard - a.now.last), NoiseDBm0: levelOfPower(a.trace.floor),
 	}
 	for _, s := range a.trace.spans[:a.now.spans] {
-		t.Speech = append(t.Speech, [2]int{ms(int(s[0])), ms(int(s[1]))})
+		t.Speech = append(t.Speech, [2]int{ms(int32(s[0])), ms(int32(s[1]))})
 	}
 	for _, s := range a.trace.tones[:a.trace.toneCount] {
-		t.Tones = append(t.Tones, [3]int{ms(int(s.from)), ms(int(s.to)), int(s.hz)})
+		t.Tones = append(t.Tones, [3]int{ms(int32(s.from)), ms(int32(s.to)), int(s.hz)})
 	}
 	if a.now.phase != waiting {
 		t.UtteranceMs = ms(a.now.last - a.now.start)

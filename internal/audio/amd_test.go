@@ -129,13 +129,13 @@ func TestAMD(t *testing.T) {
 		{"a fax answers", end, newHeardCall().quiet(s).tone(3*s, 2100).quiet(s),
 			AnsweredFax, RuleCED, 1400 * ms, 1600 * ms},
 		{"it still rings in America, then a person", end, newHeardCall().ring("us").say(700 * ms).quiet(2 * s),
-			AnsweredUnknown, RuleInitialSilence, 5 * s, 5 * s},
+			AnsweredHuman, RuleShortUtterance, 7800 * ms, 8100 * ms},
 		{"it still rings in England, then a person", end, newHeardCall().ring("uk").say(700 * ms).quiet(2 * s),
 			AnsweredHuman, RuleShortUtterance, 4800 * ms, 5100 * ms},
 		{"it still rings in Australia, then a person", end, newHeardCall().ring("au").say(700 * ms).quiet(2 * s),
 			AnsweredHuman, RuleShortUtterance, 4800 * ms, 5100 * ms},
-		{"it still rings in Germany", end, newHeardCall().ring("de").ring("de"),
-			AnsweredUnknown, RuleInitialSilence, 5 * s, 5 * s},
+		{"it still rings in Germany", end, newHeardCall().ring("de").ring("de").quiet(2 * s),
+			AnsweredUnknown, RuleInitialSilence, 11 * s, 11100 * ms},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, v, ok := detect(tt.cfg, tt.call.frames())

@@ -15,7 +15,8 @@ const (
 	beepPurity  = 0.8 // share of the power in one line
 	beepRipple  = 0.4 // quietest over loudest quarter of a frame; two tones beat
 	beepDriftHz = 15
-	beepFaults  = 2 // frames running that the network may have spoilt
+	beepFaults  = 3 // frames running, within the tone or after it, that the network may have spoilt
+	beepFades   = 8 // times weaker, 9 dB, is what follows the tone: quiet, an echo, or one lost frame made up
 )
 
 // A tone is one frequency held at one level.
@@ -25,8 +26,8 @@ type tone struct {
 	start  int     // number of its first frame
 	frames int     // from the first to the last that had it
 	good   int     // of these
-	faults int     // frames since the last good one, in which something else sounded
-	quiet  int     // frames since the last good one, in which nothing did
+	gap    int     // frames since the last good one
+	loud   int     // of these, in which something else sounded
 	chased bool    // another tone went before: part of a signal or a tune
 }
 
@@ -41,24 +42,26 @@ func (t *tones) next(s Sound) (ended tone, ok bool) {
 	n := t.n
 	t.n++
 	pure := s.Active && s.Purity >= beepPurity && s.Ripple >= beepRipple
-	switch now := &t.now; {
-	case pure && now.good > 0 && now.quiet == 0 && math.Abs(s.Hz-now.hz) < beepDriftHz && s.Power < 2*now.power && 2*s.Power > now.power:
+	now := &t.now
+	same := pure && now.good > 0 && math.Abs(s.Hz-now.hz) < beepDriftHz && s.Power < 2*now.power && 2*s.Power > now.power
+	switch {
+	case same && now.gap <= beepFaults:
 		now.good++
 		now.frames = n - now.start + 1
-		now.faults = 0
+		now.gap, now.loud = 0, 0
 		now.hz += (s.Hz - now.hz) / float64(now.good)
 		now.power = max(now.power, s.Power)
-	case pure && now.faults+now.quiet >= beepFaults, pure && now.good < 2:
-		// A second one within the quiet that a beep has after it belongs to a signal: SIT, busy tones, a tune.
-		t.now = tone{hz: s.Hz, power: s.Power, start: n, frames: 1, good: 1, chased: now.good >= 3 || now.good > 0 && now.chased}
-	case now.good == 0:
-	case s.Active:
-		if now.faults++; now.faults > beepFaults {
+	case now.good > 0 && (!s.Active || s.Power*beepFades < now.power):
+		if now.gap++; now.gap >= beepQuiet {
+			ended, ok = t.now, true
 			t.now = tone{}
 		}
-	default:
-		if now.quiet++; now.quiet >= beepQuiet {
-			ended, ok = t.now, true
+	case pure && (now.good < 2 || now.gap >= beepFaults):
+		// A second one within the quiet that a beep has after it belongs to a signal: SIT, busy tones, a tune.
+		t.now = tone{hz: s.Hz, power: s.Power, start: n, frames: 1, good: 1, chased: now.good >= 3 || now.good > 0 && now.chased}
+	case now.good > 0:
+		now.gap++
+		if now.loud++; now.loud > beepFaults {
 			t.now = tone{}
 		}
 	}

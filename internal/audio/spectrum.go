@@ -30,12 +30,12 @@ func makeUnity() (u [spectrumSize / 2]complex64) {
 }
 
 // spectrum writes the power in each bin of pcm to bins; it is up to the caller what a unit is.
-func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]int16) {
+func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 	const half = spectrumSize / 2
 	var z [half]complex64 // even samples are the real parts, odd ones the imaginary: one transform of half the size
 	for i := range z {
 		// Written in bit-reversed order, so that the butterflies below leave natural order.
-		z[reversed[i]] = complex(float32(pcm[2*i])*hann[2*i], float32(pcm[2*i+1])*hann[2*i+1])
+		z[reversed[i]] = complex(pcm[2*i]*hann[2*i], pcm[2*i+1]*hann[2*i+1])
 	}
 	for size := 2; size <= half; size *= 2 {
 		step := spectrumSize / size
@@ -69,6 +69,8 @@ var reversed = func() (r [spectrumSize / 2]uint8) {
 type line struct {
 	hz    float32
 	power float32 // of the five bins around it
+	age   int     // frames for which it has stood still
+	from  float32 // Hz, where it stood when it began to
 }
 
 // strongestLines fills lines with the highest peaks between 150 and 3,700 Hz, strongest first, each within 20 dB of the

@@ -9,9 +9,9 @@ import (
 
 func TestSpectrumAgreesWithTheDefinition(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	var pcm [spectrumSize]int16
+	var pcm [spectrumSize]float32
 	for i := range pcm {
-		pcm[i] = int16(rng.NormFloat64() * 3000)
+		pcm[i] = float32(rng.NormFloat64() * 3000)
 	}
 	var bins [spectrumSize / 2]float32
 	spectrum(&bins, &pcm)
@@ -31,8 +31,10 @@ func TestSpectrumAgreesWithTheDefinition(t *testing.T) {
 
 func TestStrongestLinesOfTonePairs(t *testing.T) {
 	for _, freqs := range [][2]float64{{697, 1209}, {941, 1633}, {350, 620}, {1100, 2100}} {
-		var pcm [spectrumSize]int16
-		copy(pcm[:], Tone(100*time.Millisecond, freqs[:]...)[100:])
+		var pcm [spectrumSize]float32
+		for i, s := range Tone(100*time.Millisecond, freqs[:]...)[100:][:spectrumSize] {
+			pcm[i] = float32(s)
+		}
 		var bins [spectrumSize / 2]float32
 		var lines [maxLines]line
 		spectrum(&bins, &pcm)

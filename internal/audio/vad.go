@@ -2,6 +2,7 @@ package audio
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -10,44 +11,68 @@ const maxLines = 5
 
 // Figures of the VAD, chosen on the tuning part of the corpus (docs/amd.md).
 const (
-	vadThreshold = 6.3  // power over the noise floor that is a sound: 8 dB
-	vadQuietest  = -50  // dBm0, below which nothing is a sound
-	vadStart     = -45  // dBm0, the most the noise floor may be taken for before it was observed
+	vadThreshold = 16   // power over the noise floor that is a sound: 12 dB
+	vadGoesOn    = 6.3  // and that still belongs to one: 8 dB
+	vadLeast     = -40  // dBm0, below which no sound begins
+	vadQuietest  = -48  // and none goes on
+	vadLoudFloor = -42  // dBm0, the most that is taken for noise
+	vadLowFloor  = -70  // and the least
+	vadFaint     = 25   // times weaker, 14 dB, than the speech before is what lies in the background
 	vadFlat      = 0.25 // flatness from which a sound is a hiss
 	vadHiss      = 8    // frames of hiss that still belong to the voice before them
-	vadHold      = 6    // frames whose lines stand still before they are a tone
+	vadDriftHz   = 6    // how far a line that stands still moves from frame to frame
+	vadGlideHz   = 9    // and in all
+	vadHold      = 6    // frames after which lines that stand still are a tone, or a note
 	vadTonal     = 0.80 // share of the power that the lines of a tone have
-	vadSteady    = 0.85 // share of that which stays where it is
-	vadDriftHz   = 9    // how far a line moves at most that stands still
-	vadNarrow    = 0.85 // share of the power that lies within 160 Hz of two tones that beat
-	vadBeatHz    = 25   // how far the middle of their band moves
+	vadSteady    = 0.85 // share of that which stands still
+	vadNarrow    = 0.85 // share of the power that lies around two tones that beat, within 140 Hz of the stronger
+	vadBeatHz    = 12   // how far the middle of that band moves
+	vadAgain     = 25   // frames after which it is another tone
+	vadMusic     = 0.45 // share of lines that stand still in the power, on average, that is music
+	vadTune      = 15   // frames before that is judged
+	vadMemory    = 40   // frames over which the average reaches
+	vadRest      = 4    // quiet frames between two sounds that are judged apart
 	vadBlocks    = 8    // the floor is the quietest frame of this many blocks …
 	vadBlock     = 10   // … of as many frames: 1.6 s
 )
 
-// A VAD tells which frames of a call are speech: louder than the adapted noise floor, not as flat as noise, and not a
-// tone or a held note. The zero value is ready. It is not for concurrent use.
+// maxRetracted is the most frames that Sound.Retracted tells of.
+const maxRetracted = 60
+
+// A VAD tells which frames of a call are speech: louder than the adapted noise floor, not as flat as noise, not a tone
+// and not music, whose notes are sustained while a voice glides. The zero value is ready. It is not for concurrent use.
 type VAD struct {
-	window  [spectrumSize]int16
+	window  [spectrumSize]float32 // samples without what is below 200 Hz
+	past    [2]float32            // of the filter that does that
 	bins    [spectrumSize / 2]float32
 	lines   [2][maxLines]line // of this frame and the one before
 	count   [2]int            // of lines; none in a quiet frame
+	centre  float64           // of the band around the strongest line, Hz, when its tones began to beat
 	frames  int
-	centre  float64 // of the band around the strongest line, Hz
+	sound   int     // frames since the sound began, without the rest after it
+	rest    int     // quiet frames since
+	still   float64 // running average of the share of lines that stand still
+	music   bool    // what sounds is
+	toneHz  float64 // strongest line when the lines last stood still
+	toneAt  int     // frame of that
+	beats   int     // frames for which two tones have beaten
 	held    int     // frames for which the lines have stood still
 	voiced  int     // frames of hiss that may still follow the last voiced one
 	minimum [vadBlocks]float64
+	last    float64 // floor
+	speech  float64 // running average of the power of speech
 }
 
 // A Sound is what a VAD found in one frame.
 type Sound struct {
 	Speech bool
-	// Retracted is how many frames before this one were taken for speech, or may have been, before their tone had been
-	// held long enough to be known for one.
+	// Retracted is how many frames before this one were taken for speech, or may have been, though they belong to what
+	// by now is known for a tone or for music.
 	Retracted int
 	Active    bool    // louder than the noise, whatever it is
-	Held      int     // frames for which the sound's lines have stood still: a tone or a note
-	Power     float64 // mean power, as Power gives it
+	Music     bool    // sustained notes
+	Held      int     // frames for which the sound has stood still: a tone or a note; 0 until vadHold
+	Power     float64 // mean power above 200 Hz, as Power gives it
 	Floor     float64 // the noise's mean power
 	Hz        float64 // of the strongest line; 0 when not active
 	Purity    float64 // share of the power that the strongest line has
@@ -58,117 +83,194 @@ type Sound struct {
 // Write hears the next frame of FrameSamples samples; what is longer is not heard.
 func (v *VAD) Write(frame []int16) Sound {
 	copy(v.window[:], v.window[FrameSamples:])
-	copy(v.window[spectrumSize-FrameSamples:], frame[:FrameSamples])
+	fresh := v.window[spectrumSize-FrameSamples:]
+	v.highPass(fresh, frame[:FrameSamples])
 	s := Sound{}
-	s.Power, s.Ripple = envelope(frame[:FrameSamples])
+	s.Power, s.Ripple = envelope(fresh)
 	s.Floor = v.floor(s.Power)
 	v.frames++
-	v.lines[1], v.count[1] = v.lines[0], v.count[0]
-	if s.Power < max(s.Floor*vadThreshold, quietest) {
-		v.count[0], v.centre, v.held, v.voiced = 0, 0, 0, 0
+	threshold := max(s.Floor*vadThreshold, least, v.speech/vadFaint)
+	if v.count[0] > 0 {
+		threshold = max(s.Floor*vadGoesOn, quietest)
+	}
+	if s.Power < threshold {
+		v.quiet()
 		return s
 	}
 	s.Active = true
 	spectrum(&v.bins, &v.window)
-	v.count[0] = strongestLines(&v.lines[0], &v.bins)
-	s.Flatness = flatness(&v.bins)
 	var total float32
 	for _, p := range v.bins[3:] {
 		total += p
 	}
+	v.lines[1], v.count[1] = v.lines[0], v.count[0]
+	v.count[0] = strongestLines(&v.lines[0], &v.bins)
+	s.Flatness = flatness(&v.bins)
 	if v.count[0] > 0 && total > 0 {
 		s.Hz, s.Purity = float64(v.lines[0][0].hz), float64(v.lines[0][0].power/total)
 	}
-	centre, share := v.narrow(total)
-	narrow := share >= vadNarrow && math.Abs(centre-v.centre) < vadBeatHz
-	v.centre = centre
-	if narrow || v.steady(total) {
-		v.held++
-	} else {
+	steady, still := v.follow(total)
+	if steady {
+		v.toneHz, v.toneAt = s.Hz, v.frames
+	} else if s.Purity >= vadTonal && math.Abs(s.Hz-v.toneHz) < vadGlideHz && v.frames-v.toneAt <= vadAgain {
+		steady, still = true, 1 // goes on after a packet was lost
+	}
+	s.Retracted = v.judge(still)
+	s.Music = v.music
+	switch {
+	case !steady:
 		v.held = 0
+	case v.held == 0:
+		v.held = vadHold
+		s.Retracted = max(s.Retracted, min(vadHold-1, v.frames-1))
+	default:
+		v.held++
 	}
 	s.Held = v.held
-	if s.Held >= vadHold {
-		if s.Held == vadHold {
-			s.Retracted = vadHold
-		}
-		return s
-	}
-	if s.Flatness < vadFlat {
+	switch {
+	case s.Held > 0, s.Music:
+	case s.Flatness < vadFlat:
 		v.voiced = vadHiss
 		s.Speech = true
-	} else if v.voiced > 0 {
+	case v.voiced > 0:
 		v.voiced--
 		s.Speech = true
+	}
+	if s.Speech {
+		v.speech += (s.Power - v.speech) / vadMemory
 	}
 	return s
 }
 
+// quiet ends what sounded.
+func (v *VAD) quiet() {
+	v.count[0], v.centre, v.beats, v.held, v.voiced = 0, 0, 0, 0, 0
+	v.rest++
+	if v.rest == vadRest {
+		v.sound, v.still, v.music = 0, 0, false
+	}
+}
+
+// judge says whether the sound is music by now, and how many frames before this one belong to it that were not known
+// to.
+func (v *VAD) judge(still float64) (retracted int) {
+	if v.sound == 0 {
+		v.rest = 0
+	}
+	v.sound += 1 + v.rest
+	v.rest = 0
+	v.still += (still - v.still) / float64(min(v.sound, vadMemory))
+	was := v.music
+	v.music = v.sound >= vadTune && v.still >= vadMusic
+	if v.music && !was {
+		return min(v.sound-1, maxRetracted)
+	}
+	return 0
+}
+
 var (
-	quietest   = dBm0(vadQuietest)
-	startFloor = dBm0(vadStart)
-	leastFloor = dBm0(-70)
+	least     = dBm0(vadLeast)
+	quietest  = dBm0(vadQuietest)
+	lowFloor  = dBm0(vadLowFloor)
+	loudFloor = dBm0(vadLoudFloor)
 )
 
-// envelope is the mean power of a frame without its constant part, and its quietest quarter over its loudest.
-func envelope(frame []int16) (power, ripple float64) {
-	var sum int64
-	low, high := int64(math.MaxInt64), int64(0)
-	var squares int64
+// highPass writes frame without what is below 200 Hz, where telephones carry no speech but hum and rumble: a second
+// order Butterworth filter.
+func (v *VAD) highPass(dst []float32, frame []int16) {
+	d1, d2 := v.past[0], v.past[1]
+	for i, s := range frame {
+		x := float32(s)
+		y := hp.b*x + d1
+		d1 = -2*hp.b*x - hp.a1*y + d2
+		d2 = hp.b*x - hp.a2*y
+		dst[i] = y
+	}
+	v.past = [2]float32{d1, d2}
+}
+
+// hp has the filter's coefficients.
+var hp = func() (c struct{ b, a1, a2 float32 }) {
+	k := math.Tan(math.Pi * 200 / SampleRate)
+	norm := 1 + math.Sqrt2*k + k*k
+	c.b, c.a1, c.a2 = float32(1/norm), float32(2*(k*k-1)/norm), float32((1-math.Sqrt2*k+k*k)/norm)
+	return c
+}()
+
+// envelope is the mean power of a frame, and its quietest quarter over its loudest.
+func envelope(frame []float32) (power, ripple float64) {
+	low, high := math.Inf(1), 0.0
 	for q := range 4 {
-		var part int64
+		var part float32
 		for _, s := range frame[q*FrameSamples/4 : (q+1)*FrameSamples/4] {
-			sum += int64(s)
-			part += int64(s) * int64(s)
+			part += s * s
 		}
-		squares += part
-		low, high = min(low, part), max(high, part)
+		power += float64(part)
+		low, high = min(low, float64(part)), max(high, float64(part))
 	}
-	mean := float64(sum) / FrameSamples
 	if high > 0 {
-		ripple = float64(low) / float64(high)
+		ripple = low / high
 	}
-	return max(0, float64(squares)/FrameSamples-mean*mean), ripple
+	return power / FrameSamples, ripple
 }
 
 // floor is the power of the noise: that of the quietest frame of the last 1.6 s, which lies between two syllables at
-// the latest. What a call begins with may be speech, so the first block does not raise it above vadStart.
+// the latest. A tone is no noise, however long it sounds.
 func (v *VAD) floor(power float64) float64 {
 	block := v.frames / vadBlock
-	if at := &v.minimum[block%vadBlocks]; v.frames%vadBlock == 0 || power < *at {
-		*at = power
+	at := &v.minimum[block%vadBlocks]
+	if v.frames%vadBlock == 0 {
+		*at = math.Inf(1)
 	}
-	floor := math.Inf(1)
-	for i, m := range v.minimum {
-		if i <= block {
-			floor = min(floor, m)
-		}
+	if v.held == 0 && !v.music {
+		*at = min(*at, power)
 	}
-	if block < 2 {
-		floor = min(floor, startFloor)
+	floor := slices.Min(v.minimum[:min(block+1, vadBlocks)])
+	if math.IsInf(floor, 1) {
+		floor = v.last
 	}
-	return max(floor, leastFloor)
+	v.last = min(max(floor, lowFloor), loudFloor)
+	return v.last
 }
 
-// steady reports whether the lines of this frame have most of its power and are where they were in the last one.
-func (v *VAD) steady(total float32) bool {
-	var sum, stayed float32
-	for _, l := range v.lines[0][:v.count[0]] {
-		sum += l.power
+// follow finds the lines of the frame before in this one. still is the share of the lines' power that has stood still for
+// vadHold frames, and steady reports whether that is most of the power: a tone sounds, or a chord.
+func (v *VAD) follow(total float32) (steady bool, still float64) {
+	var sum, old float32
+	for i := range v.lines[0][:v.count[0]] {
+		l := &v.lines[0][i]
+		l.from = l.hz
 		for _, before := range v.lines[1][:v.count[1]] {
-			if d := l.hz - before.hz; d < vadDriftHz && d > -vadDriftHz {
-				stayed += l.power
-				break
+			if near(l.hz, before.hz, vadDriftHz) && near(l.hz, before.from, vadGlideHz) && l.age <= before.age {
+				l.age, l.from = before.age+1, before.from
 			}
 		}
+		sum += l.power
+		if l.age >= vadHold-1 {
+			old += l.power
+		}
 	}
-	return sum >= vadTonal*total && stayed >= vadSteady*sum
+	centre, share := v.narrow(total)
+	if share >= vadNarrow && math.Abs(centre-v.centre) < vadBeatHz {
+		v.beats++
+	} else {
+		v.beats, v.centre = 0, centre
+	}
+	if v.beats >= vadHold-1 {
+		return true, 1
+	}
+	if sum == 0 {
+		return false, 0
+	}
+	return sum >= vadTonal*total && old >= vadSteady*sum, float64(old / sum)
 }
 
-// narrow is the middle of the band of 11 bins around the strongest line, and its share of the power, when that line lies
+func near(a, b, apart float32) bool { return a-b < apart && b-a < apart }
+
+// narrow is the middle of the band of nine bins around the strongest line, and its share of the power, when that line lies
 // where exchanges have their tones. Two of these that are 40 Hz apart have no steady lines: they beat.
 func (v *VAD) narrow(total float32) (centre, share float64) {
-	const lowest, highest, side = 11, 20, 5 // bins: 340 to 640 Hz
+	const lowest, highest, side = 11, 20, 4 // bins: 340 to 640 Hz
 	if v.count[0] == 0 {
 		return 0, 0
 	}
@@ -185,4 +287,4 @@ func (v *VAD) narrow(total float32) (centre, share float64) {
 }
 
 // span is the length of n frames.
-func span(n int) time.Duration { return time.Duration(n) * FrameDuration }
+func span[T int | int32](n T) time.Duration { return time.Duration(n) * FrameDuration }
