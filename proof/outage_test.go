@@ -58,15 +58,7 @@ func TestAFullDisk(t *testing.T) {
 		// The shell mounts and becomes the engine.
 		cmd.Args = slices.Concat([]string{"sh", "-c", `mount -t tmpfs -o size=24m none "$0" && exec "$@"`, e.data, e.bin}, cmd.Args[1:])
 		cmd.Path = "/bin/sh"
-		attr := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-		if os.Getuid() != 0 {
-			attr = &syscall.SysProcAttr{
-				Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-				GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-			}
-		}
-		cmd.SysProcAttr = attr
+		cmd.SysProcAttr = ownMounts()
 	}
 	probe := exec.Command("true")
 	e.prepare(probe)
@@ -94,6 +86,18 @@ func TestAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}, true)
+}
+
+// ownMounts has a process mount what others do not see.
+func ownMounts() *syscall.SysProcAttr {
+	if os.Getuid() == 0 {
+		return &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	}
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
 }
 
 // TestAStoreThatIsReadOnly: no file can be written any more, all can be read. A mount with open files cannot be
