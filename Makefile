@@ -10,6 +10,7 @@ TAGS = $(if $(shell test -f internal/speech/flite/flite.wasm && echo yes),-tags=
 GO_BUILD = go build -trimpath $(TAGS) -ldflags '$(LDFLAGS)'
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 30s
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
@@ -72,8 +73,10 @@ bench-go: voice ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem $(TAGS) ./...
 
 .PHONY: proof
-proof: voice ## the long ones: kill -9 twenty times on each database, outages of 30 s, race detector, twenty repeats, five minutes for each fuzz target
-	go test -count=1 -v -timeout 30m ./proof -rounds 20
+proof: voice ## the long ones: kill -9 twenty times on each database, outages of 30 s, recordings on a disk that is full and without their store, an S3 server, race detector, twenty repeats, five minutes for each fuzz target
+	go test -count=1 -v -timeout 60m ./proof -rounds 20
+	GOBIN=$(CURDIR)/bin go install $(VERSITYGW)
+	PATH="$(CURDIR)/bin:$$PATH" go test -count=1 -v -run TestBlobs ./internal/recording
 	$(MAKE) race
 	scripts/with-postgres go test -count=20 -timeout 4h $(TAGS) $$(go list ./... | grep -v /proof)
 	$(MAKE) fuzz FUZZTIME=5m

@@ -71,6 +71,7 @@ func TestBlobs(t *testing.T) {
 	}{
 		{"folder", func(t *testing.T) string { return filepath.Join(t.TempDir(), "recordings") }},
 		{"S3", s3},
+		{"Versity's S3 gateway", versity},
 	} {
 		for name, cfg := range map[string]BlobConfig{"plain": {}, "encrypted": sealed} {
 			t.Run(store.name+"/"+name, func(t *testing.T) {
