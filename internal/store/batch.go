@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -124,19 +123,18 @@ func (b *batch) scan(each func(string), query string, args ...any) error {
 // apply writes all jobs: first the new calls together, then what each job runs in order, at last the
 // rows they add, together. A job refused on the way has written nothing.
 func (b *batch) apply(jobs []*job) ([]error, error) {
-	verdicts := make([]error, len(jobs))
-	inserted, err := b.insertCalls(jobs)
-	if err != nil {
+	var calls [][]any
+	for _, j := range jobs {
+		if j.call != nil {
+			j.call.values[callSeqColumn] = b.seq.next()
+			calls = append(calls, j.call.values)
+		}
+	}
+	if err := b.insert(callTable, calls); err != nil {
 		return nil, err
 	}
+	verdicts := make([]error, len(jobs))
 	for i, j := range jobs {
-		if j.call != nil {
-			if !inserted[j.call.sid] {
-				verdicts[i] = fmt.Errorf("store: call %s: %w: it exists", j.call.sid, call.ErrConflict)
-				continue
-			}
-			delete(inserted, j.call.sid) // a second job of the batch with this SID is refused
-		}
 		if j.run != nil {
 			if err := j.run(b); err != nil {
 				if !verdict(err) {
@@ -151,31 +149,24 @@ func (b *batch) apply(jobs []*job) ([]error, error) {
 		}
 	}
 	for t, rows := range b.rows {
-		for query, args := range chunks(tables[t], rows) {
-			if _, err := b.exec(query, args...); err != nil {
-				return nil, err
-			}
+		if err := b.insert(tables[t], rows); err != nil {
+			return nil, err
 		}
 	}
 	return verdicts, nil
 }
 
-// insertCalls returns the SIDs that were new.
-func (b *batch) insertCalls(jobs []*job) (map[string]bool, error) {
-	var rows [][]any
-	for _, j := range jobs {
-		if j.call != nil {
-			j.call.values[callSeqColumn] = b.seq.next()
-			rows = append(rows, j.call.values)
+// insert adds rows to t. One that is there already makes the transaction fail, and each job is written in its own.
+func (b *batch) insert(t *table, rows [][]any) error {
+	for _, size := range t.sizes {
+		for len(rows) >= size.rows {
+			if _, err := b.exec(size.query, slices.Concat(rows[:size.rows]...)...); err != nil {
+				return err
+			}
+			rows = rows[size.rows:]
 		}
 	}
-	inserted := make(map[string]bool, len(rows))
-	for query, args := range chunks(callTable, rows) {
-		if err := b.scan(func(sid string) { inserted[sid] = true }, query, args...); err != nil {
-			return nil, err
-		}
-	}
-	return inserted, nil
+	return nil
 }
 
 // table is a target of multi-row inserts: on a database behind a network each statement is a round trip.
@@ -199,20 +190,6 @@ func newTable(name, columns, suffix string) *table {
 			row + strings.Repeat(", "+row, n-1) + suffix})
 	}
 	return t
-}
-
-// chunks yields the statements that insert rows.
-func chunks(t *table, rows [][]any) func(yield func(string, []any) bool) {
-	return func(yield func(string, []any) bool) {
-		for _, size := range t.sizes {
-			for len(rows) >= size.rows {
-				if !yield(size.query, slices.Concat(rows[:size.rows]...)) {
-					return
-				}
-				rows = rows[size.rows:]
-			}
-		}
-	}
 }
 
 // rowOf is a row for one of tables.

@@ -25,17 +25,14 @@ const (
 )
 
 var (
-	callTable   = newTable("calls", callColumns, " ON CONFLICT DO NOTHING RETURNING sid")
+	callTable   = newTable("calls", callColumns, "")
 	callSet     = "UPDATE calls SET " + strings.ReplaceAll(callLive, ",", " = ?,") + " = ? WHERE sid = ? AND "
 	callSave    = callSet + "status = ? AND epoch = ?"
 	callSaveOwn = callSet + "epoch = ?"
 )
 
 // insertCall is a row of calls to insert, made by the caller's goroutine.
-type insertCall struct {
-	sid    string
-	values []any
-}
+type insertCall struct{ values []any }
 
 // seq is what the writer numbered the call, once it is committed.
 func (i *insertCall) seq() int64 { return i.values[callSeqColumn].(int64) }
@@ -140,7 +137,7 @@ func newCallJob(c *call.Call, ch call.Change) (*job, error) {
 		run = putIdempotency(c, ch.Idempotency)
 	}
 	return &job{
-		call: &insertCall{sid, append(fixed, live...)}, run: run, rows: changeRows(ch),
+		call: &insertCall{append(fixed, live...)}, run: run, rows: changeRows(ch),
 		undo: func(b *batch) error {
 			n, err := b.exec("DELETE FROM calls WHERE sid = ? AND status = ? AND epoch = ?", sid, status, epoch)
 			if err != nil || n == 0 {

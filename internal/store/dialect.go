@@ -102,10 +102,12 @@ func postgresCode(err error) string {
 	return ""
 }
 
-// rebind turns ? into $1 $2 … where the database wants it. No query has a ? in a literal.
+// rebind turns ? into $1 $2 … where the database wants it. No query has a ? in a literal. What SQLite cannot
+// insert fails where it stands: to take back one statement of several rows it would copy each page that they
+// change, and a batch that failed is rolled back whole.
 func (d *dialect) rebind(query string) string {
 	if !d.numeric {
-		return query
+		return strings.Replace(query, "INSERT INTO", "INSERT OR FAIL INTO", 1)
 	}
 	var b strings.Builder
 	n := 0
