@@ -1,10 +1,13 @@
 package call
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/url"
 	"time"
 
 	"github.com/offhook/offhook/internal/twilio"
+	"github.com/offhook/offhook/twiliocall"
 )
 
 // Change is what one step of a call's life adds beside its row. The store writes row and Change in one
@@ -30,7 +33,39 @@ type Event struct {
 	Seq        int    // from 0 per call without gaps
 	Name       string // created, queued, ringing, answered, in-progress, completed, failed, busy, no-answer, canceled
 	Time       time.Time
-	Data       []byte // JSON: the TwilioCall after the change
+	Snapshot   []byte // JSON: the TwilioCall after the change, for Recording.* {call, recording}; see Data
+}
+
+// noLinks is how links that are not there are encoded.
+const noLinks = `"uri":"","subresourceUris":null`
+
+// Snapshot is what an event keeps of c, and of r when it is about a recording: without the links of the call,
+// three quarters of it, which follow from the SIDs.
+func Snapshot(c *Call, r *twiliocall.Recording) []byte {
+	var v any = c.resource()
+	if r != nil {
+		v = twiliocall.RecordingEvent{Call: c.resource(), Recording: *r}
+	}
+	b, err := json.Marshal(v)
+	if err != nil { // metadata was decoded from JSON, so it encodes
+		panic("call: snapshot: " + err.Error())
+	}
+	return b
+}
+
+// Data is the event's data as customers get it: Snapshot with the links.
+func (e *Event) Data() json.RawMessage {
+	var links struct {
+		URI             string            `json:"uri"`
+		SubresourceURIs map[string]string `json:"subresourceUris"`
+	}
+	c := Call{AccountSID: e.AccountSID, SID: e.CallSID}
+	links.URI, links.SubresourceURIs = c.links()
+	b, err := json.Marshal(links)
+	if err != nil {
+		panic("call: links: " + err.Error()) // strings alone
+	}
+	return bytes.Replace(e.Snapshot, []byte(noLinks), b[1:len(b)-1], 1)
 }
 
 // Callback is an outbox row: one status callback that is due.

@@ -29,7 +29,23 @@ func (c *Call) Path() string {
 
 // Resource is the call as the TwilioCall resource (twiliocall section 1).
 func (c *Call) Resource() twiliocall.Call {
+	r := c.resource()
+	r.URI, r.SubresourceURIs = c.links()
+	return r
+}
+
+// links are where the call and what belongs to it are.
+func (c *Call) links() (uri string, subresourceURIs map[string]string) {
 	path := c.Path()
+	subresourceURIs = make(map[string]string, len(subresources))
+	for _, s := range subresources {
+		subresourceURIs[s[0]] = path + "/" + s[1] + ".json"
+	}
+	return path + ".json", subresourceURIs
+}
+
+// resource is Resource without the links.
+func (c *Call) resource() twiliocall.Call {
 	r := twiliocall.Call{
 		ID: c.SID, AccountSID: c.AccountSID,
 		From: c.From, To: c.To,
@@ -41,7 +57,6 @@ func (c *Call) Resource() twiliocall.Call {
 		Annotation: optional(c.Annotation), CallerName: optional(c.CallerName),
 		QueueTime:     c.QueueTime.Milliseconds(),
 		ForwardedFrom: optional(c.ForwardedFrom), GroupSID: optional(c.GroupSID), TrunkSID: optional(c.TrunkSID),
-		URI:         c.Path() + ".json",
 		DateCreated: c.DateCreated.Unix(), DateUpdated: c.DateUpdated.Unix(),
 		Metadata: map[string]any{},
 		Held:     c.Options.Held, Muted: c.Options.Muted,
@@ -59,10 +74,6 @@ func (c *Call) Resource() twiliocall.Call {
 		r.AnsweredBy = &by
 	}
 	maps.Copy(r.Metadata, c.Metadata)
-	r.SubresourceURIs = make(map[string]string, len(subresources))
-	for _, s := range subresources {
-		r.SubresourceURIs[s[0]] = path + "/" + s[1] + ".json"
-	}
 	return r
 }
 
@@ -70,7 +81,8 @@ func optional(s string) *string {
 	if s == "" {
 		return nil
 	}
-	return &s
+	there := s // a parameter whose address is taken would be allocated for each that is not
+	return &there
 }
 
 func unix(t time.Time) *int64 {

@@ -99,7 +99,7 @@ func (f *fake) happens(b *bus.Bus, name string) {
 	f.mu.Lock()
 	e := call.Event{
 		ID: "EV" + name, CallSID: callSID, AccountSID: accountSID, Seq: len(f.events), Name: name,
-		Time: noon.Add(time.Duration(len(f.events)) * time.Second), Data: []byte(`{"status":"` + name + `"}`),
+		Time: noon.Add(time.Duration(len(f.events)) * time.Second), Snapshot: []byte(`{"status":"` + name + `"}`),
 	}
 	f.events = append(f.events, e)
 	f.mu.Unlock()

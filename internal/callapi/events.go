@@ -132,7 +132,7 @@ func (s *stream) event(e call.Event) {
 		SpecVersion: "1.0", ID: e.ID, Type: "TwilioCall." + e.Name,
 		Source:  "/2010-04-01/Accounts/" + e.AccountSID,
 		Subject: e.CallSID, Time: e.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
-		ContentType: "application/json", Sequence: e.Seq, Data: json.RawMessage(e.Data),
+		ContentType: "application/json", Sequence: e.Seq, Data: e.Data(),
 	})
 	if err != nil {
 		s.err = err

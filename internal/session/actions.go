@@ -111,7 +111,7 @@ func (m *Manager) repeated(ctx context.Context, accountSID string, i call.Idempo
 	}
 	if len(events) > 0 { // what was noted later is in the call alone
 		var created twiliocall.Call
-		if err := json.Unmarshal(events[0].Data, &created); err != nil {
+		if err := json.Unmarshal(events[0].Snapshot, &created); err != nil {
 			return nil, fmt.Errorf("session: first event of %s: %w", c.SID, err)
 		}
 		c.Annotation, c.Metadata = "", created.Metadata

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,15 +12,12 @@ import (
 
 // newEvents makes the events of those names of what c is now, and counts its event sequence up.
 func newEvents(c *call.Call, now time.Time, names ...string) []call.Event {
-	data, err := json.Marshal(c.Resource())
-	if err != nil { // metadata was decoded from JSON, so it encodes
-		panic("session: call resource: " + err.Error())
-	}
+	snapshot := call.Snapshot(c, nil)
 	events := make([]call.Event, len(names))
 	for i, name := range names {
 		events[i] = call.Event{
 			ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
-			Seq: c.EventSeq, Name: name, Time: now, Data: data,
+			Seq: c.EventSeq, Name: name, Time: now, Snapshot: snapshot,
 		}
 		c.EventSeq++
 	}

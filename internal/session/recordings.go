@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -13,7 +12,6 @@ import (
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/twilio"
-	"github.com/offhook/offhook/twiliocall"
 )
 
 // RecordingStore is what the manager needs of the store for recordings. Safe for concurrent use.
@@ -253,13 +251,10 @@ func (s *Session) saveRecording(r *call.Recording, timeout time.Duration) error 
 func recordingChange(c *call.Call, r *call.Recording, now time.Time, base string) (ch call.Change) {
 	seq := c.EventSeq
 	if name := r.EventName(); name != "" {
-		data, err := json.Marshal(twiliocall.RecordingEvent{Call: c.Resource(), Recording: r.Resource(base)})
-		if err != nil { // metadata was decoded from JSON, so it encodes
-			panic("session: recording resource: " + err.Error())
-		}
+		recording := r.Resource(base)
 		ch.Events = []call.Event{{
 			ID: twilio.NewSIDAt("EV", now), CallSID: c.SID, AccountSID: c.AccountSID,
-			Seq: c.EventSeq, Name: name, Time: now, Data: data,
+			Seq: c.EventSeq, Name: name, Time: now, Snapshot: call.Snapshot(c, &recording),
 		}}
 		c.EventSeq++
 	}

@@ -206,7 +206,7 @@ func testIdempotency(t *testing.T, b backend) {
 	make := func(at time.Time, accountSID, fingerprint string) (*call.Call, error) {
 		c := newCall(at)
 		c.AccountSID = accountSID
-		ch := call.Change{Events: []call.Event{{CallSID: c.SID, AccountSID: accountSID, ID: "EV" + c.SID[2:], Name: "created", Time: at, Data: []byte("{}")}}}
+		ch := call.Change{Events: []call.Event{{CallSID: c.SID, AccountSID: accountSID, ID: "EV" + c.SID[2:], Name: "created", Time: at, Snapshot: []byte("{}")}}}
 		ch.Idempotency = call.Idempotency{Key: "order 7", Fingerprint: fingerprint}
 		return c, s.CreateCall(t.Context(), c, ch)
 	}
@@ -405,6 +405,9 @@ func testEvents(t *testing.T, b backend) {
 	must(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	if got, err = s.Events(t.Context(), c.SID, 0); err != nil || len(got) != 2 || string(got[0].Snapshot) != string(want[1].Snapshot) {
+		t.Errorf("behind 0: %v %v", got, err)
 	}
 	if got, err = s.Events(t.Context(), c.SID, 1); err != nil || len(got) != 1 || got[0].Name != "initiated" {
 		t.Errorf("behind 1: %v %v", got, err)

@@ -69,7 +69,7 @@ func told(c *call.Call, names ...string) call.Change {
 	var ch call.Change
 	for _, name := range names {
 		ch.Events = append(ch.Events, call.Event{
-			ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID, Seq: c.EventSeq, Name: name, Data: []byte("{}"),
+			ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID, Seq: c.EventSeq, Name: name, Snapshot: []byte("{}"),
 		})
 		c.EventSeq++
 		ch.Callbacks = append(ch.Callbacks, call.Callback{

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/offhook/offhook/internal/call"
@@ -10,14 +11,24 @@ const (
 	eventColumns        = "call_sid, seq, id, account_sid, name, time, data"
 	notificationColumns = "sid, call_sid, account_sid, code, level, message, time, request_method, request_url, " +
 		"request_params, response_headers, response_body"
+
+	// eventSelect reads eventColumns. An event without data has that of the one before it: created and queued
+	// are one change.
+	eventSelect = "SELECT call_sid, seq, id, account_sid, name, time, CASE WHEN data <> '' THEN data ELSE COALESCE((" +
+		"SELECT same.data FROM events same WHERE same.call_sid = events.call_sid AND same.seq < events.seq AND same.data <> '' " +
+		"ORDER BY same.seq DESC LIMIT 1), '') END FROM events WHERE "
 )
 
 // changeRows are the rows a change adds.
 func changeRows(ch call.Change) []rowOf {
 	rows := make([]rowOf, 0, len(ch.Events)+len(ch.Callbacks)+len(ch.Notifications)+len(ch.Detections))
-	for _, e := range ch.Events {
+	for i := range ch.Events {
+		e, data := &ch.Events[i], ""
+		if i == 0 || !bytes.Equal(e.Snapshot, ch.Events[i-1].Snapshot) {
+			data = string(e.Snapshot)
+		}
 		rows = append(rows, rowOf{eventRows, []any{
-			e.CallSID, int64(e.Seq), e.ID, e.AccountSID, e.Name, micros(e.Time), string(e.Data),
+			e.CallSID, int64(e.Seq), e.ID, e.AccountSID, e.Name, micros(e.Time), data,
 		}})
 	}
 	for i := range ch.Callbacks {
@@ -37,10 +48,10 @@ func (s *Store) Events(ctx context.Context, callSID string, afterSeq int) ([]cal
 	var list []call.Event
 	err := s.query(ctx, func(r scanner) error {
 		var e call.Event
-		err := r.Scan(&e.CallSID, &e.Seq, &e.ID, &e.AccountSID, &e.Name, asTime{&e.Time}, &e.Data)
+		err := r.Scan(&e.CallSID, &e.Seq, &e.ID, &e.AccountSID, &e.Name, asTime{&e.Time}, &e.Snapshot)
 		list = append(list, e)
 		return err
-	}, "SELECT "+eventColumns+" FROM events WHERE call_sid = ? AND seq > ? ORDER BY seq", callSID, afterSeq)
+	}, eventSelect+"call_sid = ? AND seq > ? ORDER BY seq", callSID, afterSeq)
 	return list, err
 }
 

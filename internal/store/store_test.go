@@ -167,7 +167,7 @@ func newCall(at time.Time) *call.Call {
 func changeOf(c *call.Call, seq int, name, target string) call.Change {
 	ch := call.Change{Events: []call.Event{{
 		ID: twilio.NewSID("EV"), CallSID: c.SID, AccountSID: c.AccountSID, Seq: seq, Name: name, Time: c.DateUpdated,
-		Data: []byte(`{"id":"` + c.SID + `","status":"` + name + `","from":"+15005550006","to":"+15005551001"}`),
+		Snapshot: call.Snapshot(c, nil),
 	}}}
 	if target != "" {
 		ch.Callbacks = []call.Callback{{

@@ -1,0 +1,41 @@
+package call
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/twiliocall"
+)
+
+func TestEventDataIsTheResource(t *testing.T) {
+	c := &Call{
+		SID: "CA00000000000000000000000000000001", AccountSID: "AC00000000000000000000000000000001",
+		To: `sip:a@x,"uri":"","subresourceUris":null`, Status: Ringing, DateCreated: time.Unix(1, 0), DateUpdated: time.Unix(2, 0),
+		Metadata: map[string]any{"subresourceUris": "null", "uri": ""},
+	}
+	recording := twiliocall.Recording{ID: "RE1", CallID: c.SID}
+	for _, test := range []struct {
+		name     string
+		snapshot []byte
+		want     any
+	}{
+		{"a call", Snapshot(c, nil), c.Resource()},
+		{"a recording", Snapshot(c, &recording), twiliocall.RecordingEvent{Call: c.Resource(), Recording: recording}},
+		{"one of an earlier version, with links", whole(t, c.Resource()), c.Resource()},
+	} {
+		e := Event{CallSID: c.SID, AccountSID: c.AccountSID, Snapshot: test.snapshot}
+		if got, want := string(e.Data()), string(whole(t, test.want)); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", test.name, got, want)
+		}
+	}
+}
+
+func whole(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
