@@ -1,6 +1,9 @@
-// Package twiliocall is the TwilioCall resource, a voice call session, as it is on the wire of the
-// /v1/calls API: one Go type per JSON shape. It imports nothing of offhook's inside.
+// Package twiliocall is a client of the TwilioCall resource, a voice call session: one method for each of its
+// actions, iterators for lists and events, and one Go type per JSON shape of the /v1/calls API. It imports nothing
+// of offhook's inside, and nothing but the standard library.
 package twiliocall
+
+import "encoding/json"
 
 // Call is one voice call session. Every property is always present, null when it has no value.
 type Call struct {
@@ -37,15 +40,18 @@ type Call struct {
 
 // Event is a CloudEvents 1.0 envelope around one of the twelve events of a call.
 type Event struct {
-	SpecVersion string `json:"specversion"` // 1.0
-	ID          string `json:"id"`
-	Type        string `json:"type"`   // TwilioCall.created, TwilioCall.ringing, …
-	Source      string `json:"source"` // the account's path
-	Subject     string `json:"subject"`
-	Time        string `json:"time"` // RFC 3339 with milliseconds
-	ContentType string `json:"datacontenttype"`
-	Sequence    int    `json:"sequence"` // from 0 per call without gaps
-	Data        any    `json:"data"`
+	SpecVersion string          `json:"specversion"` // 1.0
+	ID          string          `json:"id"`
+	Type        string          `json:"type"`   // TwilioCall.created, TwilioCall.ringing, …
+	Source      string          `json:"source"` // the account's path
+	Subject     string          `json:"subject"`
+	Time        string          `json:"time"` // RFC 3339 with milliseconds
+	ContentType string          `json:"datacontenttype"`
+	Sequence    int             `json:"sequence"` // from 0 per call without gaps
+	Data        json.RawMessage `json:"data"`     // the Call after the change, or a RecordingEvent
+
+	// Position is where a stream was with this event, for EventOptions.After; not part of the event.
+	Position string `json:"-"`
 }
 
 // Recording is one recording of a call. Every property is always present, null when it has no value.
