@@ -169,8 +169,8 @@ func (f *flow) packet(w *worker, p *packet) {
 		if f.tones != nil && h.seq == f.rx.maxSeq { // a late packet would cut a tone in two
 			f.hearTones(w, kind, payload)
 		}
-		silent := f.said.adjust != 0 && kind == pcmu && audio.ULawPower(payload) < silentPower
-		place := f.said.place(h.ssrc, h.timestamp, f.arrived(w, p.at), silent)
+		free := f.said.adjust != 0 && (!f.taped() || kind == pcmu && audio.ULawPower(payload) < silentPower)
+		place := f.said.place(h.ssrc, h.timestamp, f.arrived(w, p.at), free)
 		if f.tapped != nil {
 			f.tapped.take(w, audio.Inbound, place, h.seq, kind, payload)
 		}

@@ -55,6 +55,11 @@ func (f *flow) untap(t audio.Tap) {
 	}
 }
 
+// taped reports whether somebody gets what f's party says.
+func (f *flow) taped() bool {
+	return f.tapped != nil || slices.ContainsFunc(f.audience, func(l *flow) bool { return l.tapped != nil })
+}
+
 // arrived is where f's clock was when a packet came: frame n begins at n times its samples. at is Unix nanoseconds,
 // 0 for now.
 func (f *flow) arrived(w *worker, at int64) int64 {
@@ -63,7 +68,8 @@ func (f *flow) arrived(w *worker, at int64) int64 {
 	if at != 0 {
 		ago = max(0, now.UnixNano()-at)
 	}
-	return (int64(now.Sub(w.time(int64(f.slot)))) - ago) * audio.SampleRate / 1e9
+	const perMilli = audio.SampleRate / 1000 // nanoseconds times 8000 would overflow in a fortnight
+	return (int64(now.Sub(w.time(int64(f.slot)))) - ago) * perMilli / 1e6
 }
 
 // tapShared gives l's taps a packet that l's party was sent, which stands at place on f's clock.

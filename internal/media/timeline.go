@@ -9,13 +9,17 @@ const (
 	timelineSlack = 16
 	// timelineJump is what no clock that is a little off comes to, 100 ms: the sender paused, or its time stamps did.
 	timelineJump = 800
-	// timelineEarly is how far ahead of our clock a packet may stand, 200 ms, when the first one came late; what is
-	// further begins anew, as does what comes more than timelineLate behind its place, 1 s.
+	// timelineEarly is how far ahead of our clock a packet may stand, 200 ms, when the first one came late. What is
+	// further begins anew, as does what comes more than timelineGone behind its place, 1 s.
 	timelineEarly = 1600
-	timelineLate  = 8000
+	timelineGone  = 8000
+	// timelineLate is more than a recording takes, 450 ms. What is later is late of a network that stood still when
+	// it comes at once; when it keeps coming for timelineRun, 80 ms, the sender has paused.
+	timelineLate = 3600
+	timelineRun  = 640
 	// timelineStep is how many packets share the correction of one sample: 0.16 %, which nobody hears, and a
 	// hundred times more than good clocks are apart. Each corrects one when there is more to do than timelineFar,
-	// timelineFirst in the first second, and all of it when it is silent.
+	// timelineFirst in the first second, and all of it where it does no harm.
 	timelineStep  = 4
 	timelineFar   = 160
 	timelineFirst = 16
@@ -35,15 +39,23 @@ type timeline struct {
 	packets int    // since it began anew
 	least   int64  // of this window: how far the soonest packet came behind its place
 	adjust  int64  // samples that are still to be made good
+	lateAt  int64  // since when all that comes is later than timelineLate; 0 for what is not
 }
 
-// place is where a packet of audio stands that came when our clock was at arrived.
-func (t *timeline) place(ssrc, ts uint32, arrived int64, silent bool) int64 {
+// place is where a packet of audio stands that came when our clock was at arrived. free says that it does no harm to
+// cut what was before it: that is silent, or nobody listens.
+func (t *timeline) place(ssrc, ts uint32, arrived int64, free bool) int64 {
 	step := int64(int32(ts - t.ts))
 	at := t.at + step
 	behind := arrived - at
-	if !t.begun || ssrc != t.ssrc || behind < -timelineEarly || behind > timelineLate {
-		*t = timeline{begun: true, ssrc: ssrc, ts: ts, at: arrived, least: timelineLate}
+	if behind <= timelineLate {
+		t.lateAt = 0
+	} else if t.lateAt == 0 {
+		t.lateAt = arrived
+	}
+	paused := t.lateAt != 0 && arrived-t.lateAt > timelineRun
+	if !t.begun || ssrc != t.ssrc || behind < -timelineEarly || behind > timelineGone || paused {
+		*t = timeline{begun: true, ssrc: ssrc, ts: ts, at: arrived, least: timelineGone}
 		return arrived
 	}
 	t.least = min(t.least, behind)
@@ -59,22 +71,22 @@ func (t *timeline) place(ssrc, ts uint32, arrived int64, silent bool) int64 {
 		default:
 			t.adjust = 0
 		}
-		t.least = timelineLate
+		t.least = timelineGone
 	}
 	if step <= 0 { // it was overtaken
 		return at
 	}
-	by := t.correction(silent)
+	by := t.correction(free)
 	t.adjust, t.least, at = t.adjust-by, t.least-by, at+by
 	t.ts, t.at = ts, at
 	return at
 }
 
 // correction is what the next packet makes good.
-func (t *timeline) correction(silent bool) int64 {
+func (t *timeline) correction(free bool) int64 {
 	most := int64(0)
 	switch {
-	case t.adjust == 0 || silent:
+	case t.adjust == 0 || free:
 		return t.adjust
 	case t.packets < timelineWindow:
 		most = timelineFirst

@@ -22,7 +22,7 @@ func TestPlacesFollowTheTimeStampsWhateverIsLate(t *testing.T) {
 	for i := range uint32(500) {
 		late := int64(i * i % 13) // up to 1.5 ms
 		if i > 30 && r.IntN(5) == 0 {
-			late = r.Int64N(4000) // half a second
+			late = r.Int64N(3500) // nearly half a second
 		}
 		if at := l.place(7, base+i*160, 1000+int64(i)*160+late, false); at < 1000+int64(i)*160-1 || at > 1000+int64(i)*160+1 {
 			t.Fatalf("packet %d is at %d, %d too late", i, at, at-1000-int64(i)*160)
@@ -39,7 +39,9 @@ func TestASenderThatPausesOrBeginsAnewIsFollowed(t *testing.T) {
 		"an SSRC":                      {1 << 30, 160, 9, 0},
 		"time stamps behind":           {-20000, 160, 7, 0},
 		"time stamps far ahead":        {1 << 30, 160, 7, 0},
-		"a pause that it did not note": {160, 160 + 4000, 7, timelineWindow},
+		"a pause that it did not note": {160, 160 + 2000, 7, timelineWindow},
+		"a long one":                   {160, 160 + 5000, 7, 5},
+		"a longer one":                 {160, 160 + 50000, 7, 0},
 		"a pause that it noted":        {160 * 500, 160 * 500, 7, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +60,33 @@ func TestASenderThatPausesOrBeginsAnewIsFollowed(t *testing.T) {
 				ts, arrived = ts+160, arrived+160
 			}
 		})
+	}
+}
+
+// A network that stands still for 0.8 s and then brings all at once moves nothing.
+func TestANetworkThatStandsStill(t *testing.T) {
+	var l timeline
+	for i := range int64(200) {
+		arrived := i * 160
+		if i >= 100 && i < 140 {
+			arrived = 140 * 160
+		}
+		if at := l.place(7, uint32(i*160), 1000+arrived, false); at != 1000+i*160 {
+			t.Fatalf("packet %d is %d samples off", i, at-1000-i*160)
+		}
+	}
+}
+
+func TestAnOldWorkerKnowsTheTime(t *testing.T) {
+	w, c, _ := handDriven(1)
+	const frames = int64(10 * 365 * 24 * time.Hour / audio.FrameDuration)
+	f := &flow{slot: 7}
+	c.now = w.time(frames*slots + 7)
+	if got := f.arrived(w, 0); got != frames*audio.FrameSamples {
+		t.Errorf("after ten years it is %d, want %d", got, frames*audio.FrameSamples)
+	}
+	if got := f.arrived(w, c.now.Add(-time.Second).UnixNano()); got != frames*audio.FrameSamples-audio.SampleRate {
+		t.Errorf("a second before it is %d", got)
 	}
 }
 
