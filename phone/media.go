@@ -59,6 +59,7 @@ const (
 	eventFrames = 5  // a key is held 100 ms
 	keyFrames   = 10 // and 100 ms follow before the next
 	maxQueue    = 256
+	maxBurst    = 20 // frames that are sent late, at once; after longer stalls time went by
 )
 
 // openMedia opens a socket on ip, on an even port when one is quickly found (RFC 3550 section 11).
@@ -227,7 +228,7 @@ func (m *media) send() {
 			return
 		case now := <-tick.C:
 			due := int(now.Sub(start) / frameTime)
-			if due-sent > 10 { // the machine slept: do not burst
+			if due-sent > maxBurst { // the machine slept
 				m.skip(due - 1 - sent)
 				sent = due - 1
 			}
@@ -242,20 +243,12 @@ func (m *media) send() {
 	}
 }
 
-// skip leaves frames out that nobody sent in time: they are lost, and the clock of the time stamps goes on.
+// skip lets time go by in which nothing is sent.
 func (m *media) skip(frames int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ts += uint32(frames * frameSamples)
 	m.mark = true
-	for ; frames > 0 && len(m.queue) > 0 && m.queue[0].key < 0; frames-- {
-		it := m.queue[0]
-		it.pcm = it.pcm[min(frameSamples, len(it.pcm)):]
-		if len(it.pcm) == 0 {
-			close(it.done)
-			m.queue = m.queue[1:]
-		}
-	}
 }
 
 func (m *media) silentFor(now time.Time) bool {
