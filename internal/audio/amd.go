@@ -43,8 +43,8 @@ const (
 	amdRecall = maxRetracted + 4 // frames whose progress is remembered
 )
 
-// Ringing tones lie between these, in Hz.
-const ringLowest, ringHighest = 380, 500
+// Ringing tones lie between these, in Hz; the stronger of two may be either.
+const ringLowest, ringHighest, ringBeat = 380, 500, 50
 
 // AMDConfig is what answering-machine detection goes by, after Twilio's MachineDetection parameters. The zero value has
 // Twilio's defaults.
@@ -66,6 +66,7 @@ type AMD struct {
 	filled  int   // samples of frame
 	heard   int32 // whole frames
 	ringing int32 // frame after the last one of a ringing tone
+	ringHz  float64
 	now     progress
 	past    [amdRecall]progress // before each of the last frames
 	verdict AMDVerdict          // AnsweredBy == "": none yet
@@ -170,7 +171,7 @@ func (a *AMD) next(s Sound) {
 	}
 	switch a.now.phase {
 	case waiting:
-		if s.Held >= amdRing && s.Hz >= ringLowest && s.Hz <= ringHighest {
+		if a.rings(s) {
 			a.ringing = a.heard
 		}
 		if quiet = min(quiet, span(a.heard-a.ringing)); quiet >= a.cfg.SilenceTimeout && a.now.run == 0 {
@@ -198,6 +199,21 @@ func (a *AMD) next(s Sound) {
 	if span(a.heard) >= a.cfg.Timeout {
 		a.timeout()
 	}
+}
+
+// rings reports whether s belongs to a ringing tone: held from the beginning, unlike the notes of a tune at one pitch.
+func (a *AMD) rings(s Sound) bool {
+	switch {
+	case s.Tone < amdRing || 4*s.Tone < 3*s.Age:
+		if s.Age > 0 && s.Age < amdRing {
+			a.ringHz = s.Hz
+		}
+		return false
+	case s.Hz < ringLowest, s.Hz > ringHighest, math.Abs(s.Hz-a.ringHz) > ringBeat:
+		a.ringHz = 0 // a tune
+		return false
+	}
+	return true
 }
 
 // retract forgets what the frames from n-frames to n-1 have changed.

@@ -73,10 +73,10 @@ type line struct {
 	from  float32 // Hz, where it stood when it began to
 }
 
-// strongestLines fills lines with the highest peaks between 150 and 3,700 Hz, strongest first, each within 20 dB of the
+// strongestLines fills lines with the highest peaks between 250 and 3,700 Hz, strongest first, each within 20 dB of the
 // strongest, and says how many there are. Peaks less than three bins apart count as one.
 func strongestLines(lines *[maxLines]line, bins *[spectrumSize / 2]float32) (n int) {
-	const lowest, highest = 5, 118
+	const lowest, highest = 8, 118
 	for k := lowest; k <= highest; k++ {
 		if p := bins[k]; p > bins[k-1] && p >= bins[k+1] && p > bins[k-2] && p >= bins[k+2] {
 			p += bins[k-1] + bins[k+1] + bins[k-2] + bins[k+2]

@@ -28,8 +28,9 @@ const (
 	vadNarrow    = 0.85 // share of the power that lies around two tones that beat, within 140 Hz of the stronger
 	vadBeatHz    = 12   // how far the middle of that band moves
 	vadAgain     = 25   // frames after which it is another tone
-	vadMusic     = 0.45 // share of lines that stand still in the power, on average, that is music
-	vadTune      = 15   // frames before that is judged
+	vadMusic     = 0.55 // share of lines that stand still in the power, on average, that is music
+	vadTune      = 12   // frames of a sound before that is judged
+	vadNote      = 9    // frames of one that has ended
 	vadMemory    = 40   // frames over which the average reaches
 	vadRest      = 4    // quiet frames between two sounds that are judged apart
 	vadBlocks    = 8    // the floor is the quietest frame of this many blocks …
@@ -37,7 +38,7 @@ const (
 )
 
 // maxRetracted is the most frames that Sound.Retracted tells of.
-const maxRetracted = 60
+const maxRetracted = 100
 
 // A VAD tells which frames of a call are speech: louder than the adapted noise floor, not as flat as noise, not a tone
 // and not music, whose notes are sustained while a voice glides. The zero value is ready. It is not for concurrent use.
@@ -50,6 +51,7 @@ type VAD struct {
 	centre  float64           // of the band around the strongest line, Hz, when its tones began to beat
 	frames  int
 	sound   int     // frames since the sound began, without the rest after it
+	tone    int     // of these, frames in which the lines stood still
 	rest    int     // quiet frames since
 	still   float64 // running average of the share of lines that stand still
 	music   bool    // what sounds is
@@ -70,6 +72,8 @@ type Sound struct {
 	// by now is known for a tone or for music.
 	Retracted int
 	Active    bool    // louder than the noise, whatever it is
+	Age       int     // frames since it began to sound, with rests of up to vadRest frames; 0 when not active
+	Tone      int     // of these, frames in which it stood still
 	Music     bool    // sustained notes
 	Held      int     // frames for which the sound has stood still: a tone or a note; 0 until vadHold
 	Power     float64 // mean power above 200 Hz, as Power gives it
@@ -94,7 +98,7 @@ func (v *VAD) Write(frame []int16) Sound {
 		threshold = max(s.Floor*vadGoesOn, quietest)
 	}
 	if s.Power < threshold {
-		v.quiet()
+		s.Retracted = v.quiet()
 		return s
 	}
 	s.Active = true
@@ -112,21 +116,23 @@ func (v *VAD) Write(frame []int16) Sound {
 	steady, still := v.follow(total)
 	if steady {
 		v.toneHz, v.toneAt = s.Hz, v.frames
-	} else if s.Purity >= vadTonal && math.Abs(s.Hz-v.toneHz) < vadGlideHz && v.frames-v.toneAt <= vadAgain {
-		steady, still = true, 1 // goes on after a packet was lost
+	} else if v.frames-v.toneAt <= vadAgain && v.again(s, total) {
+		steady, still = true, 1
 	}
 	s.Retracted = v.judge(still)
-	s.Music = v.music
+	s.Music, s.Age = v.music, v.sound
 	switch {
 	case !steady:
 		v.held = 0
 	case v.held == 0:
 		v.held = vadHold
+		v.tone += vadHold
 		s.Retracted = max(s.Retracted, min(vadHold-1, v.frames-1))
 	default:
 		v.held++
+		v.tone++
 	}
-	s.Held = v.held
+	s.Held, s.Tone = v.held, v.tone
 	switch {
 	case s.Held > 0, s.Music:
 	case s.Flatness < vadFlat:
@@ -142,24 +148,32 @@ func (v *VAD) Write(frame []int16) Sound {
 	return s
 }
 
-// quiet ends what sounded.
-func (v *VAD) quiet() {
-	v.count[0], v.centre, v.beats, v.held, v.voiced = 0, 0, 0, 0, 0
-	v.rest++
-	if v.rest == vadRest {
-		v.sound, v.still, v.music = 0, 0, false
+// quiet takes a frame in which nothing sounds; enough of them end what did. It says how many frames before this one belong
+// to a note that was too short to be known for one.
+func (v *VAD) quiet() (retracted int) {
+	v.voiced = 0
+	if v.rest++; v.rest != vadRest {
+		return 0
 	}
+	if !v.music && v.sound >= vadNote && v.still >= vadMusic {
+		retracted = min(v.sound+v.rest-1, maxRetracted)
+	}
+	v.count[0], v.centre, v.beats, v.held = 0, 0, 0, 0
+	v.sound, v.tone, v.still, v.music = 0, 0, 0, false
+	return retracted
 }
 
 // judge says whether the sound is music by now, and how many frames before this one belong to it that were not known
-// to.
+// to. Its first frames cannot have lines that have stood still.
 func (v *VAD) judge(still float64) (retracted int) {
 	if v.sound == 0 {
 		v.rest = 0
 	}
 	v.sound += 1 + v.rest
 	v.rest = 0
-	v.still += (still - v.still) / float64(min(v.sound, vadMemory))
+	if n := v.sound - vadHold + 1; n > 0 {
+		v.still += (still - v.still) / float64(min(n, vadMemory))
+	}
 	was := v.music
 	v.music = v.sound >= vadTune && v.still >= vadMusic
 	if v.music && !was {
@@ -263,6 +277,15 @@ func (v *VAD) follow(total float32) (steady bool, still float64) {
 		return false, 0
 	}
 	return sum >= vadTonal*total && old >= vadSteady*sum, float64(old / sum)
+}
+
+// again reports whether the last tone goes on in this frame, after a packet was lost.
+func (v *VAD) again(s Sound, total float32) bool {
+	if s.Purity >= vadTonal {
+		return math.Abs(s.Hz-v.toneHz) < vadGlideHz
+	}
+	_, share := v.narrow(total)
+	return share >= vadNarrow && math.Abs(s.Hz-v.toneHz) < 4*vadBeatHz
 }
 
 func near(a, b, apart float32) bool { return a-b < apart && b-a < apart }
