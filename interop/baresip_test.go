@@ -2,13 +2,13 @@ package interop
 
 import (
 	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +45,7 @@ ctrl_tcp_listen 127.0.0.1:%[2]d
 // A baresip is a softphone that the test operates.
 type baresip struct {
 	*peer
+	tapes
 	port int
 	ctrl net.Conn
 
@@ -78,7 +79,10 @@ func softphone(t *testing.T, port int, says, account string, config ...string) *
 	} {
 		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
-	b := &baresip{port: port, wake: make(chan struct{}), peer: start(t, dir, "baresip", "-f", dir, "-v")}
+	b := &baresip{
+		port: port, wake: make(chan struct{}), tapes: tapes{pattern: filepath.Join(dir, "dump-*-dec.wav")},
+		peer: start(t, dir, "baresip", "-f", dir, "-v", "-s"),
+	}
 	b.says("baresip is ready.")
 	var err error
 	b.ctrl, err = dial(t.Context(), fmt.Sprintf("127.0.0.1:%d", ctrl))
@@ -169,48 +173,41 @@ func (b *baresip) reports(kind string) baresipEvent {
 // uri is where baresip is called.
 func (b *baresip) uri() string { return fmt.Sprintf("sip:bob@127.0.0.1:%d", b.port) }
 
-// hears waits until the test voice has spoken text in any call.
+// hears waits until the test voice has spoken text in any call, since the last forget.
 func (b *baresip) hears(text string) {
 	b.t.Helper()
-	b.waitFor("baresip heard "+text, func() bool { return speech.Heard(b.recording(), text) })
-}
-
-// wavHeader is the length of what stands before the samples in sndfile's recordings, in bytes.
-const wavHeader = 44
-
-// recording is what baresip heard so far, its last call last. The length in the header of a recording is
-// written at its end only, so it is not looked at.
-func (b *baresip) recording() []int16 {
-	names, _ := filepath.Glob(filepath.Join(b.dir, "dump-*-dec.wav"))
-	var pcm []int16
-	for _, name := range names {
-		raw, err := os.ReadFile(name)
-		if err != nil || len(raw) < wavHeader {
-			continue
-		}
-		for raw = raw[wavHeader:]; len(raw) >= 2; raw = raw[2:] {
-			pcm = append(pcm, int16(binary.LittleEndian.Uint16(raw)))
-		}
-	}
-	return pcm
+	b.waitFor("baresip heard "+text, func() bool { return b.heard(text) })
 }
 
 // longer waits until baresip has recorded d more.
 func (b *baresip) longer(d time.Duration) {
 	b.t.Helper()
-	want := len(b.recording()) + int(d*audio.SampleRate/time.Second)
-	b.waitFor("baresip records", func() bool { return len(b.recording()) >= want })
+	want := b.samples() + int(d*audio.SampleRate/time.Second)
+	b.waitFor("baresip records", func() bool { return b.samples() >= want })
+}
+
+// connections is how many baresip has used of a transport, by its trace of the messages.
+func (b *baresip) connections(transport string) int {
+	route := regexp.MustCompile(strings.ToUpper(transport) + ` (\S+) -> (\S+)`)
+	ends := map[string]bool{}
+	for _, m := range route.FindAllStringSubmatch(b.out.String(), -1) {
+		ends[min(m[1], m[2])+" "+max(m[1], m[2])] = true
+	}
+	return len(ends)
 }
 
 // press presses a key.
 func (b *baresip) press(key string) { b.do("sndcode", key) }
+
+// holdFor is longer than baresip takes to say one thing and pause.
+const holdFor = 2500 * time.Millisecond
 
 // pauses waits until nothing was recorded for a while.
 func (b *baresip) pauses() {
 	b.t.Helper()
 	last, same := -1, 0
 	b.waitFor("silence at baresip", func() bool {
-		if n := len(b.recording()); n == last {
+		if n := b.samples(); n == last {
 			same++
 		} else {
 			last, same = n, 0

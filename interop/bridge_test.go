@@ -19,6 +19,7 @@ const (
 // SIPp is the controller of third party call control: it connects two calls by their descriptions, each of which
 // we connect to a phone by <Dial>. The phones hear each other through both of our bridges.
 func TestSIPpConnectsTwoConversations(t *testing.T) {
+	t.Parallel()
 	srv := offhooktest.Start(t)
 	app := srv.App(t)
 	for number, to := range map[string]string{own: alice, secondOwn: bob} {
@@ -60,6 +61,7 @@ func dialed(t *testing.T, peer *sipp, attributes string) (app *offhooktest.App, 
 }
 
 func TestHowSIPpRefusesADial(t *testing.T) {
+	t.Parallel()
 	for line, want := range map[string]string{
 		"403 Forbidden": "failed", "404 Not Found": "failed", "408 Request Timeout": "no-answer",
 		"480 Temporarily Unavailable": "no-answer", "486 Busy Here": "busy", "488 Not Acceptable Here": "failed",

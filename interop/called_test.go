@@ -9,6 +9,7 @@ import (
 )
 
 func TestSIPpIsCalled(t *testing.T) {
+	t.Parallel()
 	for name, tcp := range map[string]bool{"udp": false, "tcp": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,6 +66,7 @@ func TestSIPpsOwnScenario(t *testing.T) {
 }
 
 func TestSIPpPressesKeys(t *testing.T) {
+	t.Parallel()
 	rawSockets(t)
 	for name, s := range map[string]script{
 		// SIPp sends keys as payload type 96 whatever was offered, and announces it.
@@ -114,6 +116,7 @@ func TestSIPpRefuses(t *testing.T) {
 }
 
 func TestSIPpNeverAnswers(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]script{
 		"rings":      {Code: "180 Ringing"},
 		"progresses": {Code: "183 Session Progress"},
@@ -216,6 +219,7 @@ func TestSIPpHangsUp(t *testing.T) {
 }
 
 func TestSIPpKeepsASessionTimer(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]script{
 		// We refresh at half the interval, with UPDATE where the peer takes it.
 		"re-INVITE": {File: "refreshed", Code: "INVITE", Headers: []string{"Require: timer", "Session-Expires: 4;refresher=uac"}},
@@ -241,6 +245,7 @@ func TestSIPpKeepsASessionTimer(t *testing.T) {
 }
 
 func TestSIPpChallenges(t *testing.T) {
+	t.Parallel()
 	for _, code := range []string{"401", "407"} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()

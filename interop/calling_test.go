@@ -10,6 +10,7 @@ import (
 )
 
 func TestSIPpCalls(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]script{
 		"udp":        {},
 		"tcp":        {TCP: true},
@@ -49,6 +50,7 @@ func TestSIPpCalls(t *testing.T) {
 }
 
 func TestSIPpHoldsACall(t *testing.T) {
+	t.Parallel()
 	for _, direction := range []string{"sendonly", "inactive"} {
 		t.Run(direction, func(t *testing.T) {
 			t.Parallel()

@@ -50,7 +50,7 @@ func start(t *testing.T, dir, name string, args ...string) *peer {
 	t.Helper()
 	p := &peer{t: t, name: name, dir: dir, done: make(chan struct{})}
 	cmd := exec.CommandContext(t.Context(), need(t, name), args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &p.out, &p.out
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, append(os.Environ(), "HOME="+dir), &p.out, &p.out
 	cmd.WaitDelay = time.Second
 	in, err := cmd.StdinPipe()
 	check(t, err)

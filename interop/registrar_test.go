@@ -15,6 +15,8 @@ type home struct {
 	name   string
 	sid    string
 	secret map[string]string // by user
+	sips   string            // where its server listens for TLS, "" when it does not
+	cert   string            // the file of its certificate
 }
 
 // domain makes one, with the credentials of users for registrations and for calls, which get the document at
@@ -22,8 +24,17 @@ type home struct {
 func domain(t *testing.T, srv *offhooktest.Server, app *offhooktest.App, name string, users ...string) *home {
 	t.Helper()
 	h := &home{t: t, srv: srv, name: name, secret: map[string]string{}}
-	h.sid = h.make("/SIP/Domains.json", "DomainName", name, "SipRegistration", "true", "VoiceUrl", app.URL("/voice"),
-		"VoiceStatusCallbackUrl", app.URL("/domain-status"))
+	h.found(app, users)
+	return h
+}
+
+// found makes the domain itself; more are further fields of it.
+func (h *home) found(app *offhooktest.App, users []string, more ...string) {
+	h.t.Helper()
+	h.sid = h.make("/SIP/Domains.json", append([]string{
+		"DomainName", h.name, "SipRegistration", "true", "VoiceUrl", app.URL("/voice"),
+		"VoiceStatusCallbackUrl", app.URL("/domain-status"),
+	}, more...)...)
 	list := h.make("/SIP/CredentialLists.json", "FriendlyName", "phones")
 	for _, user := range users {
 		h.secret[user] = "Secret-of-" + user + "-1"
@@ -32,7 +43,15 @@ func domain(t *testing.T, srv *offhooktest.Server, app *offhooktest.App, name st
 	for _, what := range []string{"Registrations", "Calls"} {
 		h.make("/SIP/Domains/"+h.sid+"/Auth/"+what+"/CredentialListMappings.json", "CredentialListSid", list)
 	}
-	return h
+}
+
+// route is where phones send what they have to say over a transport, a URI.
+func (h *home) route(transport string) string {
+	addr := h.srv.SIP
+	if transport == "tls" {
+		addr = h.sips
+	}
+	return "sip:" + addr + ";transport=" + transport
 }
 
 func (h *home) make(path string, pairs ...string) (sid string) {
@@ -51,17 +70,33 @@ func (h *home) make(path string, pairs ...string) (sid string) {
 // baresip registers one as user over a transport; it says its name again and again.
 func (h *home) baresip(user, transport string, params ...string) *baresip {
 	h.t.Helper()
-	account := fmt.Sprintf(`<sip:%s@%s;transport=%s>;auth_user=%[1]s;auth_pass=%[4]s;outbound="sip:%[5]s;transport=%[3]s";regint=600`,
-		user, h.name, transport, h.secret[user], h.srv.SIP)
+	return h.register(user, transport, params)
+}
+
+// oneLine is a baresip that takes one call at a time.
+func (h *home) oneLine(user, transport string, params ...string) *baresip {
+	h.t.Helper()
+	return h.register(user, transport, params, "call_max_calls 1")
+}
+
+// register starts one with further lines of its configuration.
+func (h *home) register(user, transport string, params []string, config ...string) *baresip {
+	h.t.Helper()
+	account := fmt.Sprintf(`<sip:%s@%s;transport=%s>;auth_user=%[1]s;auth_pass=%[4]s;outbound="%[5]s";regint=600`,
+		user, h.name, transport, h.secret[user], h.route(transport))
 	for _, p := range params {
 		account += ";" + p
 	}
-	b := softphone(h.t, freePort(h.t), "This is "+user, account)
+	if transport == "tls" {
+		config = append(config, "module srtp.so", "sip_cafile "+h.cert)
+	}
+	b := softphone(h.t, freePort(h.t), "This is "+user, account, config...)
 	b.says("200 OK (offhook") // its event may have been there before anybody listened
 	return b
 }
 
 func TestRegisteredPhonesCallEachOther(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
@@ -90,6 +125,7 @@ func TestRegisteredPhonesCallEachOther(t *testing.T) {
 }
 
 func TestRegisteredPhonesAreCalled(t *testing.T) {
+	t.Parallel()
 	for name, to := range map[string]string{"by address": "sip:bob@shop.example", "by identity": "client:bob"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -144,4 +180,5 @@ func TestAPhoneThatLeft(t *testing.T) {
 	ann.do("dial", "sip:bob@shop.example")
 	asked := app.Got("/after", "DialCallStatus", "no-answer", "DialSipResponseCode", "480", "DialBridged", "false")
 	srv.Find(t, asked.Params.Get("DialCallSid")).Notified(32009)
+	ann.reports("CALL_CLOSED")
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -28,7 +29,7 @@ func pair(t *testing.T) (cert, key, both string) {
 	check(t, err)
 	now := clock.System.Now()
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, private.Public(), private)
@@ -87,6 +88,7 @@ func TestBaresipIsCalledOverTLSWithSRTP(t *testing.T) {
 }
 
 func TestBaresipCallsOverTLS(t *testing.T) {
+	t.Parallel()
 	for menc, secure := range map[string]bool{"srtp-mand": true, "srtp": true, "none": false} {
 		t.Run(menc, func(t *testing.T) {
 			t.Parallel()

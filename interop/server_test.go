@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"testing"
@@ -70,6 +71,14 @@ func calls(srv *offhooktest.Server) []map[string]any {
 		list = append(list, c.(map[string]any))
 	}
 	return list
+}
+
+// twiml answers with the document for the keys that were pressed.
+func twiml(document func(digits string) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/xml")
+		_, _ = io.WriteString(w, document(r.Form.Get("Digits"))) // a failed write shows at the caller
+	}
 }
 
 // seconds reads a duration of the API.

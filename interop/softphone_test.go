@@ -5,10 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/offhooktest"
 )
 
 func TestBaresipIsCalled(t *testing.T) {
+	t.Parallel()
 	for name, params := range map[string]string{
 		"both laws": "audio_codecs=PCMU/8000/1,PCMA/8000/1", "A-law only": "audio_codecs=PCMA/8000/1", "µ-law only": "audio_codecs=PCMU/8000/1",
 	} {
@@ -97,6 +99,7 @@ func TestBaresipIsRedirectedInMidSay(t *testing.T) {
 }
 
 func TestBothEndsHangUp(t *testing.T) {
+	t.Parallel()
 	for who, hangup := range map[string]func(*testing.T, *offhooktest.Server, *baresip, string){
 		"the API": func(t *testing.T, srv *offhooktest.Server, _ *baresip, sid string) {
 			update(t, srv, sid, "Status", "completed")
@@ -113,7 +116,7 @@ func TestBothEndsHangUp(t *testing.T) {
 			hangup(t, srv, bob, sid)
 			bob.reports("CALL_CLOSED")
 			last := gotInOrder(t, app, sid, "completed")
-			heard := len(bob.recording()) / 8000
+			heard := bob.samples() / audio.SampleRate
 			got := fetch(t, srv, sid)
 			if d := seconds(t, got["duration"]); d < heard || d > heard+1 || last.Params.Get("CallDuration") != got["duration"] {
 				t.Errorf("duration %d, callback %s, and baresip recorded %d s", d, last.Params.Get("CallDuration"), heard)
