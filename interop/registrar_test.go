@@ -3,6 +3,7 @@ package interop
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/offhook/offhook/offhooktest"
@@ -79,8 +80,15 @@ func (h *home) oneLine(user, transport string, params ...string) *baresip {
 	return h.register(user, transport, params, "call_max_calls 1")
 }
 
-// register starts one with further lines of its configuration.
+// register starts one with further lines of its configuration, and waits until it has registered.
 func (h *home) register(user, transport string, params []string, config ...string) *baresip {
+	h.t.Helper()
+	b := h.start(user, transport, params, config...)
+	b.says("200 OK (offhook") // its event may have been there before anybody listened
+	return b
+}
+
+func (h *home) start(user, transport string, params []string, config ...string) *baresip {
 	h.t.Helper()
 	account := fmt.Sprintf(`<sip:%s@%s;transport=%s>;auth_user=%[1]s;auth_pass=%[4]s;outbound="%[5]s";regint=600`,
 		user, h.name, transport, h.secret[user], h.route(transport))
@@ -90,9 +98,7 @@ func (h *home) register(user, transport string, params []string, config ...strin
 	if transport == "tls" {
 		config = append(config, "module srtp.so", "sip_cafile "+h.cert)
 	}
-	b := softphone(h.t, freePort(h.t), "This is "+user, account, config...)
-	b.says("200 OK (offhook") // its event may have been there before anybody listened
-	return b
+	return softphone(h.t, freePort(h.t), "This is "+user, account, config...)
 }
 
 func TestRegisteredPhonesCallEachOther(t *testing.T) {
@@ -181,4 +187,20 @@ func TestAPhoneThatLeft(t *testing.T) {
 	asked := app.Got("/after", "DialCallStatus", "no-answer", "DialSipResponseCode", "480", "DialBridged", "false")
 	srv.Find(t, asked.Params.Get("DialCallSid")).Notified(32009)
 	ann.reports("CALL_CLOSED")
+}
+
+func TestAPhoneWithAWrongPassword(t *testing.T) {
+	t.Parallel()
+	srv := offhooktest.Start(t)
+	h := domain(t, srv, srv.App(t), "shop.example", "ann")
+	h.secret["ann"] = "a guess"
+	ann := h.start("ann", "udp", nil)
+	ann.says("Authorization: Digest") // it knows the challenge
+	ann.says("reg: sip:ann@shop.example: 401 Unauthorized")
+	c := srv.Call(t, "To", "sip:ann@shop.example", "From", caller, "Twiml", `<Response/>`)
+	c.Is("no-answer")
+	c.Notified(32009)
+	if strings.Contains(ann.out.String(), "200 OK") {
+		t.Error("ann was registered")
+	}
 }
