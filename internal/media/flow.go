@@ -62,7 +62,7 @@ type flow struct {
 
 	rx       reception
 	keys     keyReader
-	tones    *audio.DTMFDetector // keys as tones, when telephone-event was not agreed on; else nil
+	hearing  *hearing // nil when nobody follows what the party says
 	reporter reporter
 	said     timeline // of what the party says
 	tapped   *tapped  // nil when nobody wants samples
@@ -151,6 +151,9 @@ func (f *flow) packet(w *worker, p *packet) {
 	if changed || h.ssrc != f.rx.ssrc && (kind != event || !f.rx.started) {
 		f.received, f.lost = f.received+uint64(f.rx.received), f.lost+int64(f.rx.lost())
 		f.rx = reception{ssrc: h.ssrc}
+		if f.hearing != nil {
+			f.hearing.buffer = jitterBuffer{}
+		}
 	}
 	f.quiet = 0
 	w.count.received.Add(1)
@@ -166,16 +169,24 @@ func (f *flow) packet(w *worker, p *packet) {
 		f.share(w, p.at, 0, h, kind, payload)
 	case pcmu, pcma:
 		f.rx.time(p.at, h.timestamp)
-		if f.tones != nil && h.seq == f.rx.maxSeq { // a late packet would cut a tone in two
-			f.hearTones(w, kind, payload)
+		at := f.arrived(w, p.at)
+		if f.hearing != nil {
+			f.hearing.put(w, at, h.timestamp, kind, payload)
 		}
 		free := f.said.adjust != 0 && (!f.taped() || kind == pcmu && audio.ULawPower(payload) < silentPower)
-		place := f.said.place(h.ssrc, h.timestamp, f.arrived(w, p.at), free)
+		place := f.said.place(h.ssrc, h.timestamp, at, free)
 		if f.tapped != nil {
 			f.tapped.take(w, audio.Inbound, place, h.seq, kind, payload)
 		}
 		f.share(w, p.at, place, h, kind, payload)
-	case unknown: // comfort noise, or a codec that nobody agreed on: a sign of life
+	case noise:
+		if f.tapped != nil {
+			f.tapped.in.skip(h.seq)
+		}
+		if f.hearing != nil {
+			f.hearing.silent(f.arrived(w, p.at), h.timestamp, payload)
+		}
+	case unknown: // a codec that nobody agreed on: a sign of life
 	}
 }
 
@@ -210,18 +221,6 @@ func (f *flow) pressed(w *worker, key byte) {
 	f.digits++
 	w.count.digits.Add(1)
 	f.sink.Digit(key)
-}
-
-// hearTones looks for keys in the sound itself.
-func (f *flow) hearTones(w *worker, c codec, payload []byte) {
-	if c == pcma {
-		w.pcm = audio.AppendDecodedALaw(w.pcm[:0], payload)
-	} else {
-		w.pcm = audio.AppendDecodedULaw(w.pcm[:0], payload)
-	}
-	for _, key := range f.tones.Write(w.pcm) {
-		f.pressed(w, key)
-	}
 }
 
 // locked connects the socket, so that the kernel drops whatever others send.
@@ -263,6 +262,9 @@ func (f *flow) transmit(w *worker, n int64) {
 	f.ticks++
 	f.talking = f.talking && n == f.frame+1
 	f.frame = n
+	if f.hearing != nil {
+		f.follow(w, n)
+	}
 	if !f.started || !f.described {
 		return
 	}
@@ -422,12 +424,7 @@ func (f *flow) reportsTo() netip.AddrPort {
 // configure takes what offer and answer agreed on.
 func (f *flow) configure(s setup) {
 	f.setup, f.described = s, true
-	switch {
-	case s.event.codec == event:
-		f.tones = nil
-	case f.tones == nil:
-		f.tones = new(audio.DTMFDetector)
-	}
+	f.hearKeys(s.event.codec != event)
 	if f.source.signal(s.rtp) {
 		if err := f.rtp.disconnect(); err != nil {
 			f.logger().Warn("RTP socket still listens to the former peer alone", "err", err)

@@ -171,6 +171,7 @@ func (n *negotiation) agree(d *description, ours []format, crypto *cryptoLine) s
 	}
 	n.mux, n.packets = d.mux, d.packets
 	n.hold, n.sends = !d.canReceive(), d.dir&sends != 0
+	s.kinds[noiseType] = noise
 	for _, f := range n.agreed {
 		s.kinds[f.pt] = f.codec
 	}

@@ -24,7 +24,11 @@ const (
 	pcmu
 	pcma
 	event // telephone-event, RFC 4733
+	noise // comfort noise, RFC 3389; taken, but neither offered nor agreed on
 )
+
+// noiseType is the payload type of comfort noise, RFC 3551 section 6: senders that stop in silence use it unasked.
+const noiseType = 13
 
 // codecNames are the encoding names of RFC 3551 and RFC 4733, all at 8000 Hz.
 var codecNames = [...]string{pcmu: "PCMU", pcma: "PCMA", event: "telephone-event"}

@@ -42,7 +42,6 @@ type worker struct {
 	batch batch
 	out   [headerSize + maxRelayed + maxTag]byte
 	ulaw  [maxRelayed]byte // scratch of what is not µ-law
-	pcm   []int16          // scratch of hearTones
 	count counters         // read by anyone
 }
 
