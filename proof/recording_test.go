@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +65,7 @@ func newRecorder(t *testing.T, prepare func(*exec.Cmd)) *recorder {
 	r.carrier, err = phone.Listen(t.Context(), phone.Config{OnCall: func(c *phone.Call) {
 		_ = c.Ring()
 		_ = c.Answer()
-		if c.WaitAnswered(t.Context()) == nil && c.Play(t.Context(), audio.Tone(said, 440)) == nil {
+		if c.WaitAnswered(t.Context()) == nil && c.Play(t.Context(), append(make([]int16, audio.SampleRate/2), audio.Tone(said, 440)...)) == nil {
 			r.whistled <- struct{}{}
 		}
 		<-c.HungUp()
@@ -138,6 +139,25 @@ func (r *recorder) recordings(call string) []recordingResource {
 		r.t.Fatal(err)
 	}
 	return list.Recordings
+}
+
+// metric is the value of one of the engine's.
+func (r *recorder) metric(name string) string {
+	q, err := http.NewRequestWithContext(r.t.Context(), "GET", "http://"+r.http+"/metrics", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	resp, err := r.client.Do(q)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		if value, ok := strings.CutPrefix(s.Text(), name+" "); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // download is a recording's audio.
@@ -369,6 +389,7 @@ func TestAStoreOfRecordingsThatIsAway(t *testing.T) {
 				return len(list) == len(recordedSources) && !slices.ContainsFunc(list, func(x recordingResource) bool { return x.Status != "processing" })
 			})
 			if i%2 == 1 {
+				r.until("all recordings wait for the store", func() bool { return r.metric("offhook_recording_in_hand") == "3" })
 				r.kill()
 				r.start()
 			}
