@@ -279,7 +279,12 @@ func TestErrors(t *testing.T) {
 		{"too large", "POST", callsPath + ".json", "Twiml=" + strings.Repeat("x", maxBody), 413, 20001, "larger"},
 
 		{"Record", "POST", callsPath + ".json", with("Record", "perhaps"), 400, 20001, "Record"},
-		{"MachineDetection", "POST", callsPath + ".json", with("MachineDetection", "Enable"), 400, 20001, "MachineDetection is not"},
+		{"MachineDetection", "POST", callsPath + ".json", with("MachineDetection", "Maybe"), 400, 21234, "MachineDetection must be"},
+		{"MachineDetectionTimeout", "POST", callsPath + ".json", with("MachineDetectionTimeout", "60"), 400, 21234, "from 3 to 59"},
+		{"MachineDetectionSpeechThreshold", "POST", callsPath + ".json", with("MachineDetectionSpeechThreshold", "999"), 400, 21234, "from 1000 to 6000"},
+		{"MachineDetectionSpeechEndThreshold", "POST", callsPath + ".json", with("MachineDetectionSpeechEndThreshold", "x"), 400, 21234, "from 500 to 5000"},
+		{"MachineDetectionSilenceTimeout", "POST", callsPath + ".json", with("MachineDetectionSilenceTimeout", "10001"), 400, 21234, "from 2000 to 10000"},
+		{"AsyncAmd", "POST", callsPath + ".json", with("AsyncAmd", "later"), 400, 20001, "AsyncAmd must be"},
 		{"ApplicationSid without Url", "POST", callsPath + ".json", with("Url", "", "ApplicationSid", "AP1"), 400, 20001, "ApplicationSid is not"},
 		{"client", "POST", callsPath + ".json", with("To", "client: bob"), 400, 21211, "Invalid client identity"},
 

@@ -37,19 +37,20 @@ var createForm = newForm([]param[call.CreateParams]{
 	texts("RecordingStatusCallbackEvent", func(p *call.CreateParams) *[]string { return &p.Recording.StatusEvents }),
 	text("Trim", func(p *call.CreateParams) *string { return &p.Recording.Trim }),
 
+	text("MachineDetection", func(p *call.CreateParams) *string { return &p.MachineDetection.Mode }),
+	integer("MachineDetectionTimeout", 21234, call.MinDetectionTimeout, call.MaxDetectionTimeout, func(p *call.CreateParams) *int { return &p.MachineDetection.Timeout }),
+	integer("MachineDetectionSpeechThreshold", 21234, call.MinSpeechThreshold, call.MaxSpeechThreshold, func(p *call.CreateParams) *int { return &p.MachineDetection.SpeechThreshold }),
+	integer("MachineDetectionSpeechEndThreshold", 21234, call.MinSpeechEndThreshold, call.MaxSpeechEndThreshold, func(p *call.CreateParams) *int { return &p.MachineDetection.SpeechEndThreshold }),
+	integer("MachineDetectionSilenceTimeout", 21234, call.MinSilenceTimeout, call.MaxSilenceTimeout, func(p *call.CreateParams) *int { return &p.MachineDetection.SilenceTimeout }),
+	boolean("AsyncAmd", func(p *call.CreateParams) **bool { return &p.AsyncAMD }),
+	text("AsyncAmdStatusCallback", func(p *call.CreateParams) *string { return &p.MachineDetection.CallbackURL }),
+	text("AsyncAmdStatusCallbackMethod", func(p *call.CreateParams) *string { return &p.MachineDetection.CallbackMethod }),
+
 	notYet[call.CreateParams]("ApplicationSid"),
-	notYet[call.CreateParams]("AsyncAmd", "false"),
-	notYet[call.CreateParams]("AsyncAmdStatusCallback"),
-	notYet[call.CreateParams]("AsyncAmdStatusCallbackMethod", "POST"),
 	notYet[call.CreateParams]("CallReason"),
 	notYet[call.CreateParams]("CallToken"),
 	notYet[call.CreateParams]("ClientNotificationUrl"),
 	notYet[call.CreateParams]("IfMachine"),
-	notYet[call.CreateParams]("MachineDetection"),
-	notYet[call.CreateParams]("MachineDetectionSilenceTimeout", "5000"),
-	notYet[call.CreateParams]("MachineDetectionSpeechEndThreshold", "1200"),
-	notYet[call.CreateParams]("MachineDetectionSpeechThreshold", "2400"),
-	notYet[call.CreateParams]("MachineDetectionTimeout", "30"),
 })
 
 func (a *api) createCall(q *request) error {

@@ -42,7 +42,10 @@ func TestCreateReadsEveryParameter(t *testing.T) {
 		"SipAuthUsername": {"bob"}, "SipAuthPassword": {"s3cret"},
 		"Record": {"True"}, "Trim": {"do-not-trim"}, "RecordingChannels": {"dual"}, "RecordingTrack": {"both"},
 		"RecordingStatusCallback": {"https://app.example.com/rec"}, "RecordingStatusCallbackMethod": {"GET"},
-		"RecordingStatusCallbackEvent": {"in-progress absent"}, "AsyncAmd": {"false"}, "MachineDetectionTimeout": {"30"}, "ApplicationSid": {""},
+		"RecordingStatusCallbackEvent": {"in-progress absent"}, "ApplicationSid": {""},
+		"MachineDetection": {"DetectMessageEnd"}, "MachineDetectionTimeout": {"59"}, "MachineDetectionSpeechThreshold": {"1000"},
+		"MachineDetectionSpeechEndThreshold": {"500"}, "MachineDetectionSilenceTimeout": {"2000"}, "AsyncAmd": {"True"},
+		"AsyncAmdStatusCallback": {"https://app.example.com/amd"}, "AsyncAmdStatusCallbackMethod": {"GET"},
 		"SomethingNew": {"x"}, "url": {"ignored"},
 	})
 	if a.status != 201 {
@@ -55,8 +58,11 @@ func TestCreateReadsEveryParameter(t *testing.T) {
 	}, Record: new(bool), Recording: call.RecordingParams{
 		Channels: "dual", Track: "both", Trim: "do-not-trim", StatusURL: "https://app.example.com/rec", StatusMethod: "GET",
 		StatusEvents: []string{"in-progress", "absent"},
-	}}
-	*want.Record, want.Options.Recording = true, &want.Recording
+	}, MachineDetection: call.MachineDetection{
+		Mode: "DetectMessageEnd", Timeout: 59, SpeechThreshold: 1000, SpeechEndThreshold: 500, SilenceTimeout: 2000,
+		CallbackURL: "https://app.example.com/amd", CallbackMethod: "GET",
+	}, AsyncAMD: new(bool)}
+	*want.Record, want.Options.Recording, *want.AsyncAMD = true, &want.Recording, true
 	if diff := cmp.Diff(want, f.created); diff != "" {
 		t.Error(diff)
 	}
