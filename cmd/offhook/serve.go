@@ -40,6 +40,7 @@ type serveCommand struct {
 	RecordingsEncrypt  []string `name:"recordings-encrypt" env:"OFFHOOK_RECORDINGS_ENCRYPT" placeholder:"age1…" help:"Encrypt recordings to this age public key; may be repeated." group:"Data:"`
 	RecordingsIdentity string   `name:"recordings-identity" env:"OFFHOOK_RECORDINGS_IDENTITY" placeholder:"FILE" help:"age secret keys that read encrypted recordings, to serve them." group:"Data:"`
 	PublicRecordings   bool     `name:"public-recordings" env:"OFFHOOK_PUBLIC_RECORDINGS" help:"Let whoever knows its URL hear a recording, without credentials or a signed link." group:"Data:"`
+	AMDKeep            int      `name:"amd-keep" env:"OFFHOOK_AMD_KEEP" placeholder:"N" help:"Keep the first 30 s of what called parties say where machines are detected, of the newest N calls, in amd of --data (default: none)." group:"Data:"`
 
 	AccountSID string `name:"account-sid" env:"TWILIO_ACCOUNT_SID" placeholder:"AC…" help:"Account to serve, with --auth-token (default: generated once and kept in --data)." group:"Data:"`
 	AuthToken  string `name:"auth-token" env:"TWILIO_AUTH_TOKEN" placeholder:"TOKEN" help:"The account's token." group:"Data:"`
@@ -104,7 +105,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		RTPIP: c.RTPIP, RTPPortMin: c.RTPPorts.min, RTPPortMax: c.RTPPorts.max,
 		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout,
 		PublicURL: c.PublicURL, Recordings: c.Recordings, RecordingsKeep: c.RecordingsKeep,
-		RecordingsEncrypt: c.RecordingsEncrypt, RecordingsIdentity: c.RecordingsIdentity, PublicRecordings: c.PublicRecordings,
+		RecordingsEncrypt: c.RecordingsEncrypt, RecordingsIdentity: c.RecordingsIdentity, PublicRecordings: c.PublicRecordings, AMDKeep: c.AMDKeep,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
 		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,
 		SIPDigests: c.SIPDigests,

@@ -14,9 +14,6 @@ const (
 	DetectMessageEnd = "DetectMessageEnd"
 )
 
-// AnsweredBy of a call where nobody could tell.
-const AnsweredByUnknown = "unknown"
-
 // MachineDetection is how it is to be found out whether a person or a machine answers a call. In a CreateParams zero
 // values mean that a parameter was not given; in Options all are set. It is stored as JSON.
 type MachineDetection struct {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/telemetry"
 	"github.com/offhook/offhook/internal/twilio"
 )
@@ -97,6 +98,9 @@ type Config struct {
 	RecordingsIdentity string
 	// PublicRecordings lets whoever knows its URL hear a recording. Default: it takes credentials or a signed link.
 	PublicRecordings bool
+	// AMDKeep is of how many calls the first 30 s are kept where machines are detected, the newest: in amd of Data,
+	// to tune on. Default 0, of none.
+	AMDKeep int
 	// PublicURL is where others reach the APIs: what callbacks link to. Default: the address of HTTP.
 	PublicURL string
 	// AccountSID and AuthToken seed the first account: both or none. Default: generated once and kept in Data.
@@ -231,6 +235,9 @@ func (c Config) Validate() error {
 	}
 	if c.RecordingsKeep < 0 {
 		bad("--recordings-keep %d: cannot be negative; 0 keeps recordings for ever", c.RecordingsKeep)
+	}
+	if c.AMDKeep < 0 || c.AMDKeep > recording.MaxSamples {
+		bad("--amd-keep %d: want a number of calls from 0, which keeps none, to %d", c.AMDKeep, recording.MaxSamples)
 	}
 	if c.PublicURL != "" && !call.IsWebURL(c.PublicURL) {
 		bad("--public-url %s: want a URL such as https://voice.example.com", c.PublicURL)

@@ -15,6 +15,7 @@ import (
 	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/recording"
+	"github.com/offhook/offhook/internal/session"
 	"github.com/offhook/offhook/internal/twilio"
 	"github.com/offhook/offhook/internal/twilioapi"
 	"github.com/offhook/offhook/internal/webhook"
@@ -61,6 +62,18 @@ func (s *Server) openRecordings(ctx context.Context) (err error) {
 	}
 	s.opened(s.recorder.Close)
 	return nil
+}
+
+// openSamples is where the first seconds of calls are kept whose machines are to be detected; nil: they are not.
+func (s *Server) openSamples() (session.SampleKeeper, error) {
+	if s.cfg.AMDKeep == 0 {
+		return nil, nil //nolint:nilnil // none is wanted
+	}
+	samples, err := recording.NewSamples(filepath.Join(s.cfg.Data, "amd"), s.cfg.AMDKeep, s.log)
+	if err != nil {
+		return nil, fmt.Errorf("--amd-keep: %w", err)
+	}
+	return samples, nil
 }
 
 // readIdentities reads a file of age identities, one a line, with comments, as age-keygen writes it.

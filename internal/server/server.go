@@ -280,6 +280,10 @@ func (s *Server) openMedia(context.Context) (err error) {
 func (s *Server) openSIP(ctx context.Context) (err error) {
 	s.admission = admission.New(s.cfg.Clock, s.log,
 		admission.Writes(s.store.Backlog), admission.Audio(s.media.Late), admission.Processors())
+	samples, err := s.openSamples()
+	if err != nil {
+		return err
+	}
 	s.manager = session.NewManager(session.Config{
 		Store: s.store, Dialer: dialer{s}, Hooks: s.hooks, Voices: s.voices, Publisher: s.bus,
 		CallbacksDue: s.dispatcher.Wake,
@@ -293,6 +297,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
 		},
 		OwnedFromOnly: s.cfg.Mode == Production,
+		Samples:       samples,
 		Tracer:        s.tracer,
 		Admission:     s.admission,
 		Clock:         s.cfg.Clock, Log: s.log,

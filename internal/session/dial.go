@@ -102,9 +102,6 @@ func unready(v *twiml.Dial) error {
 		}
 	}
 	for _, n := range v.Nouns {
-		if n.Options().MachineDetection != nil {
-			return notYet(n.Line(), "<"+n.Name()+"> machineDetection")
-		}
 		if c, ok := n.(*twiml.DialClient); ok && c.NotificationURL != "" {
 			return notYet(n.Line(), "<Client> clientNotificationUrl")
 		}
@@ -242,6 +239,9 @@ func (d *dialing) newCall(ctx context.Context, a attempt) (*call.Call, error) {
 		*u.into = target
 	}
 	if err := d.address(ctx, c, a); err != nil {
+		return nil, err
+	}
+	if err := d.detection(c, o.MachineDetection); err != nil {
 		return nil, err
 	}
 	return c, d.checkFrom(ctx, c, parent)

@@ -20,6 +20,7 @@ type dialApp struct {
 
 	mu    sync.Mutex
 	paths []string
+	first []url.Values // requests for /
 }
 
 func newDialApp(t *testing.T, pages map[string]string) *dialApp {
@@ -30,6 +31,9 @@ func newDialApp(t *testing.T, pages map[string]string) *dialApp {
 		}
 		a.mu.Lock()
 		a.paths = append(a.paths, r.URL.Path)
+		if r.URL.Path == "/" {
+			a.first = append(a.first, r.Form)
+		}
 		a.mu.Unlock()
 		if r.URL.Path != "/" {
 			r.Form.Set("path", r.URL.Path)
@@ -452,7 +456,6 @@ func TestWhatADialCannotDoYetIsRefused(t *testing.T) {
 		`<Dial callReason="Your parcel">+15550102</Dial>`,
 		`<Dial events="call-progress-event">+15550102</Dial>`,
 		`<Dial recordingConfigurationId="x">+15550102</Dial>`,
-		`<Dial><Number machineDetection="Enable">+15550102</Number></Dial>`,
 	} {
 		c := dial(t, verb, nil)
 		c.is(c.call.SID, call.Completed)

@@ -30,6 +30,8 @@ type Config struct {
 	Recorder   Recorder
 	Keeper     Keeper
 	Recorded   Recorded // nil: a recording is played as any other file
+	// Samples keeps what called parties said first, where machines are detected; nil keeps nothing.
+	Samples SampleKeeper
 	// BaseURL is where our APIs are for others, such as http://127.0.0.1:4600; nil leaves links as paths.
 	BaseURL func() string
 	// Trunks are the trunks as they are now.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/call"
 )
 
@@ -14,6 +15,7 @@ type metrics struct {
 	actions *prometheus.CounterVec // action
 	queued  prometheus.Histogram
 	talked  prometheus.Histogram
+	found   *prometheus.CounterVec // answered_by
 }
 
 // Actions of the API.
@@ -43,12 +45,21 @@ func newMetrics() *metrics {
 			Buckets: []float64{1, 5, 15, 30, 60, 180, 600, 1800, 7200},
 		}),
 	}
+	x.found = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offhook_machine_detections_total", Help: "What machine detection found out.",
+	}, []string{"answered_by"})
 	for _, s := range call.Statuses { // so that a rate begins at the first call, not at the second
 		if s.Final() {
 			for _, d := range []call.Direction{call.Inbound, call.OutboundAPI} {
 				x.ended.WithLabelValues(string(s), string(d))
 			}
 		}
+	}
+	for _, by := range []string{
+		audio.AnsweredHuman, audio.AnsweredMachineStart, audio.AnsweredMachineEndBeep, audio.AnsweredMachineEndSilence,
+		audio.AnsweredMachineEndOther, audio.AnsweredFax, audio.AnsweredUnknown,
+	} {
+		x.found.WithLabelValues(by)
 	}
 	for _, a := range []string{actionCreate, actionRedirect, actionCancel, actionHangup, actionChange, actionDelete} {
 		x.actions.WithLabelValues(a)
@@ -65,6 +76,8 @@ func (x *metrics) over(c *call.Call) {
 }
 
 func (x *metrics) dialled(wait time.Duration) { x.queued.Observe(wait.Seconds()) }
+
+func (x *metrics) detected(answeredBy string) { x.found.WithLabelValues(answeredBy).Inc() }
 
 func (x *metrics) did(action string) { x.actions.WithLabelValues(action).Inc() }
 
@@ -130,5 +143,5 @@ func (m *Manager) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (x *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{x.ended, x.actions, x.queued, x.talked}
+	return []prometheus.Collector{x.ended, x.actions, x.queued, x.talked, x.found}
 }

@@ -78,6 +78,7 @@ type Session struct {
 	whole *tape   // the recording that a create asked for; nil for none. The loop's own
 
 	bridged atomic.Pointer[tape] // of the <Dial> that connected this called party; nil for none
+	detection *detection // of who answered; nil before, after and without. The loop's own
 
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer
@@ -242,6 +243,8 @@ func (s *Session) run(ctx context.Context) {
 			f = func() { s.obey(c) }
 		case result := <-s.verbs.ended():
 			f = func() { s.onDocumentEnd(result) }
+		case found := <-s.detection.verdict():
+			f = func() { s.onDetected(found) }
 		case reason := <-s.dropped():
 			f = func() { s.onDropped(reason) }
 		case <-s.tied():
@@ -351,6 +354,7 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.inviteEvent(200)
 		s.startLimit()
 		recorded := s.recordAnswered()
+		s.detect() // not later: who picks up says hello
 		s.move(call.InProgress, "answered", "answered")
 		// Not before it is stored: until its ACK the callee repeats the answer, for a process that takes over.
 		s.leg.Acknowledge()
@@ -358,6 +362,7 @@ func (s *Session) onLeg(e call.LegEvent) {
 		case s.over:
 		case s.child != nil:
 			s.pickedUp()
+		case s.detection.waits():
 		default:
 			s.begin((*Session).firstDocument)
 		}
@@ -525,6 +530,7 @@ func (s *Session) update(p call.UpdateParams) error {
 	}
 	if p.Redirects() {
 		s.trace("redirected by the API")
+		s.goAhead()
 		s.leave()
 		s.begin((*Session).firstDocument)
 	}
@@ -643,9 +649,9 @@ func (s *Session) save(event, callback string, timeout time.Duration) error {
 	now := s.m.Clock.Now()
 	c := s.call
 	c.DateUpdated = now
-	switch event {
-	case "":
-	case "answered": // media is connected and the first instruction is next
+	switch {
+	case event == "":
+	case event == "answered" && !s.detection.waits(): // media is connected and the first instruction is next
 		s.unsaved.Events = append(s.unsaved.Events, newEvents(c, now, event, "in-progress")...)
 	default:
 		s.unsaved.Events = append(s.unsaved.Events, newEvents(c, now, event)...)

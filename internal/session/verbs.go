@@ -313,7 +313,10 @@ func isFallback(err error) bool {
 }
 
 // firstDocument is what the call was created, or redirected, to run.
-func (s *Session) firstDocument(ctx context.Context) (*document, error) {
+func (s *Session) firstDocument(ctx context.Context) (*document, error) { return s.open(ctx, nil) }
+
+// open is firstDocument, whose request has more parameters.
+func (s *Session) open(ctx context.Context, params url.Values) (*document, error) {
 	c := s.snapshot.Load()
 	o := c.Options
 	if err := s.bidden(ctx); err != nil {
@@ -328,7 +331,7 @@ func (s *Session) firstDocument(ctx context.Context) (*document, error) {
 	var doc *document
 	var err error
 	if o.URL != "" {
-		doc, err = s.fetch(ctx, step{jump: true, method: o.Method, url: o.URL})
+		doc, err = s.fetch(ctx, step{jump: true, method: o.Method, url: o.URL, params: params})
 	} else if s.screening.Load() { // nothing but keys
 		doc = &document{Document: new(twiml.Document), method: "POST"}
 	} else {

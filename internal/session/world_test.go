@@ -86,6 +86,7 @@ type actor struct {
 	rejected int // by that code
 	over     bool
 	hears    Leg
+	tap      audio.Tap
 	loops    bool // something is played until Flush
 	early    bool // Progress
 
@@ -115,11 +116,14 @@ func (l *actor) set(f func()) {
 	f()
 }
 
-func (l *actor) Flush()               { l.set(func() { l.loops = false }) }
-func (l *actor) Loop(*audio.Clip)     { l.set(func() { l.loops = true }) }
-func (l *actor) Hear(other Leg)       { l.set(func() { l.hears = other }) }
-func (l *actor) Tap(audio.Tap) func() { return func() {} }
-func (l *actor) Progress() error      { l.set(func() { l.early = true }); return nil }
+func (l *actor) Flush()           { l.set(func() { l.loops = false }) }
+func (l *actor) Loop(*audio.Clip) { l.set(func() { l.loops = true }) }
+func (l *actor) Hear(other Leg)   { l.set(func() { l.hears = other }) }
+func (l *actor) Progress() error  { l.set(func() { l.early = true }); return nil }
+func (l *actor) Tap(t audio.Tap) func() {
+	l.set(func() { l.tap = t })
+	return func() { l.set(func() { l.tap = nil }) }
+}
 
 func (l *actor) Refer(uri string)       { l.set(func() { l.referred = uri }) }
 func (l *actor) ReferReply(_, code int) { l.set(func() { l.replied = code }) }

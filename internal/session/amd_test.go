@@ -1,0 +1,422 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/internal/audio"
+	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/phone"
+)
+
+// says is a leg's audio until nobody taps it any more: pcm, then silence. It needs no time.
+func (l *actor) says(w *world, pcm []int16) {
+	w.t.Helper()
+	w.until("the leg is tapped", func() bool { return l.tapped() != nil })
+	ulaw := audio.EncodeULaw(pcm)
+	for at := int64(0); ; at += audio.FrameSamples {
+		t := l.tapped()
+		if t == nil {
+			return
+		}
+		t.Write(audio.Outbound, at, nil)
+		if len(ulaw) > 0 {
+			n := min(audio.FrameSamples, len(ulaw))
+			t.Write(audio.Inbound, at, ulaw[:n])
+			ulaw = ulaw[n:]
+		}
+		t.Write(audio.Inbound, at+audio.FrameSamples, nil)
+		if e := t.(*ears); at%audio.SampleRate == 0 {
+			w.until("what was said is heard", func() bool { return l.tapped() == nil || e.waits() < earful })
+		}
+	}
+}
+
+func (l *actor) tapped() audio.Tap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tap
+}
+
+// waits is how much nobody has taken yet.
+func (e *ears) waits() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.whole - e.next
+}
+
+// detecting asks for a detection.
+func detecting(app *dialApp, async bool) func(*call.CreateParams) {
+	return func(p *call.CreateParams) {
+		p.Options.URL = app.URL + "/"
+		p.MachineDetection.Mode, p.MachineDetection.SilenceTimeout = call.DetectEnable, 2000
+		if async {
+			p.AsyncAMD, p.MachineDetection.CallbackURL = &async, app.URL+"/amd"
+		}
+		toldOf(p)
+	}
+}
+
+// requests are those of the application for /.
+func (a *dialApp) requests() []url.Values {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.first)
+}
+
+var fax = audio.Tone(2*time.Second, 2100)
+
+func TestTheFirstInstructionWaitsForWhoAnswered(t *testing.T) {
+	for who, said := range map[string][]int16{
+		audio.AnsweredHuman: phone.Babble("Hello?"), audio.AnsweredUnknown: nil, audio.AnsweredFax: fax,
+	} {
+		t.Run(who, func(t *testing.T) {
+			w := newWorld(t)
+			app := newDialApp(t, nil)
+			c := w.create("", detecting(app, false))
+			l := w.leg()
+			l.events <- call.LegAnswered{}
+			w.is(c.SID, call.InProgress)
+			if got := w.events(c.SID); !slices.Equal(got, []string{"created", "queued", "answered"}) {
+				t.Errorf("before it is known: %v", got)
+			}
+			if n := len(app.requests()); n != 0 {
+				t.Errorf("asked %d times before it is known", n)
+			}
+			l.says(w, said)
+			done := w.is(c.SID, call.Completed)
+			if done.AnsweredBy != who {
+				t.Errorf("answered by %q, want %q", done.AnsweredBy, who)
+			}
+			if got := w.events(c.SID); !slices.Equal(got, []string{"created", "queued", "answered", "in-progress", "completed"}) {
+				t.Errorf("in the end: %v", got)
+			}
+			d, err := w.store.Detection(t.Context(), w.account.SID, c.SID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ms := d.After.Milliseconds()
+			if d.AnsweredBy != who || ms <= 0 || d.Settings.SilenceTimeout != 2000 || !bytes.HasPrefix(d.Trace, []byte("{")) {
+				t.Errorf("kept: %+v", d)
+			}
+			asked := app.requests()
+			if len(asked) != 1 || asked[0].Get("AnsweredBy") != who || asked[0].Get("MachineDetectionDuration") != strconv.FormatInt(ms, 10) ||
+				asked[0].Get("CallStatus") != "in-progress" {
+				t.Errorf("asked: %v", asked)
+			}
+			due, err := w.store.Due(t.Context(), w.Clock.Now(), 100)
+			if last := due[len(due)-1].Params; err != nil || last.Get("CallStatus") != "completed" || last.Get("AnsweredBy") != who {
+				t.Errorf("last callback: %v, %v", last, err)
+			}
+		})
+	}
+}
+
+func TestAHangupBeforeItIsKnownWhoAnswered(t *testing.T) {
+	for _, async := range []bool{false, true} {
+		w := newWorld(t)
+		app := newDialApp(t, map[string]string{"/": `<Pause length="100"/>`})
+		c := w.create("", detecting(app, async))
+		l := w.leg()
+		l.events <- call.LegAnswered{}
+		w.until("the leg is tapped", func() bool { return l.tapped() != nil })
+		l.leaves()
+		if done := w.is(c.SID, call.Completed); done.AnsweredBy != "" {
+			t.Errorf("answered by %q", done.AnsweredBy)
+		}
+		want := []string{"created", "queued", "answered", "in-progress", "completed"}
+		if !async {
+			want = []string{"created", "queued", "answered", "completed"}
+		}
+		if got := w.events(c.SID); !slices.Equal(got, want) {
+			t.Errorf("async %v: %v", async, got)
+		}
+		due, err := w.store.Due(t.Context(), w.Clock.Now(), 100)
+		for _, cb := range due {
+			if cb.URL == app.URL+"/amd" || cb.Params.Has("AnsweredBy") {
+				t.Errorf("told %s %v", cb.URL, cb.Params)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		w.until("the tap is gone", func() bool { return l.tapped() == nil })
+	}
+}
+
+func TestACallGoesOnMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	app := newDialApp(t, map[string]string{"/": `<Pause length="100"/>`})
+	c := w.create("", detecting(app, true))
+	l := w.leg()
+	l.events <- call.LegAnswered{}
+	w.until("the application is asked", func() bool { return len(app.requests()) > 0 })
+	if asked := app.requests()[0]; asked.Has("AnsweredBy") || asked.Has("MachineDetectionDuration") {
+		t.Errorf("asked with %v", asked)
+	}
+	l.says(w, fax)
+	w.until("it is known", func() bool { return w.stored(c.SID).AnsweredBy != "" })
+	due, err := w.store.Due(t.Context(), w.Clock.Now(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := due[len(due)-1]
+	d, err := w.store.Detection(t.Context(), w.account.SID, c.SID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := url.Values{
+		"CallSid": {c.SID}, "AccountSid": {w.account.SID}, "AnsweredBy": {"fax"},
+		"MachineDetectionDuration": {strconv.FormatInt(d.After.Milliseconds(), 10)},
+	}
+	if told.URL != app.URL+"/amd" || told.Method != "POST" || told.Params.Encode() != want.Encode() {
+		t.Errorf("told %s %s %v, want %v", told.Method, told.URL, told.Params, want)
+	}
+	if n := len(app.requests()); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	if got := w.events(c.SID); !slices.Equal(got, []string{"created", "queued", "answered", "in-progress"}) {
+		t.Errorf("events %v", got)
+	}
+}
+
+func TestARedirectDoesNotWaitForWhoAnswered(t *testing.T) {
+	w := newWorld(t)
+	app := newDialApp(t, map[string]string{"/other": `<Pause length="100"/>`})
+	c := w.create("", detecting(app, false))
+	l := w.leg()
+	l.events <- call.LegAnswered{}
+	w.is(c.SID, call.InProgress)
+	if _, err := w.Update(t.Context(), w.account.SID, c.SID, call.UpdateParams{URL: app.URL + "/other"}); err != nil {
+		t.Fatal(err)
+	}
+	if asked := <-app.asked; asked.Get("path") != "/other" || asked.Has("AnsweredBy") {
+		t.Errorf("asked %v", asked)
+	}
+	want := []string{"created", "queued", "answered", "in-progress"}
+	if got := w.events(c.SID); !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+	l.says(w, fax)
+	w.until("it is known all the same", func() bool { return w.stored(c.SID).AnsweredBy == audio.AnsweredFax })
+	if got := w.events(c.SID); !slices.Equal(got, want) || len(app.requests()) != 0 {
+		t.Errorf("events %v, want %v; asked %v for what it was to do before", got, want, app.requests())
+	}
+}
+
+func TestAStoreThatFailsDoesNotKeepWhoAnswered(t *testing.T) {
+	w := newWorld(t)
+	app := newDialApp(t, map[string]string{"/": `<Pause length="100"/>`})
+	c := w.create("", detecting(app, false))
+	l := w.leg()
+	l.events <- call.LegAnswered{}
+	w.is(c.SID, call.InProgress)
+	w.store.fails(func(*call.Call) error { return call.ErrUnavailable })
+	l.says(w, fax)
+	w.until("the application is asked", func() bool { return len(app.requests()) > 0 })
+	if got := w.stored(c.SID).AnsweredBy; got != "" {
+		t.Errorf("stored: %q", got)
+	}
+	w.store.fails(nil)
+	w.until("it is stored", func() bool { return w.stored(c.SID).AnsweredBy == audio.AnsweredFax })
+	if got := w.events(c.SID); !slices.Equal(got, []string{"created", "queued", "answered", "in-progress"}) {
+		t.Errorf("events %v", got)
+	}
+	if _, err := w.store.Detection(t.Context(), w.account.SID, c.SID); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestALegWithoutSamplesIsGivenUp(t *testing.T) {
+	w := newWorld(t)
+	app := newDialApp(t, nil)
+	c := w.create("", detecting(app, false), func(p *call.CreateParams) { p.MachineDetection.Timeout = 3 })
+	w.leg().events <- call.LegAnswered{}
+	if done := w.is(c.SID, call.Completed); done.AnsweredBy != audio.AnsweredUnknown {
+		t.Errorf("answered by %q", done.AnsweredBy)
+	}
+}
+
+func TestWhoAnsweredADial(t *testing.T) {
+	for name, tt := range map[string]struct {
+		noun  string
+		known bool
+	}{
+		"number":          {`<Number machineDetection="Enable" amdStatusCallback="/amd" amdStatusCallbackMethod="GET">+15550102</Number>`, true},
+		"sip":             {`<Sip machineDetection="DetectMessageEnd" amdStatusCallback="/amd" amdStatusCallbackMethod="GET">sip:a@b.test</Sip>`, true},
+		"digits beat it":  {`<Number machineDetection="Enable" sendDigits="1" amdStatusCallback="/amd">+15550102</Number>`, false},
+		"nobody to tell":  {`<Number machineDetection="Enable">+15550102</Number>`, true},
+		"nobody asked it": {`<Number>+15550102</Number>`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, `<Dial>`+tt.noun+`</Dial>`, nil)
+			l := c.leg()
+			l.events <- call.LegAnswered{}
+			c.until("they hear each other before it is known", func() bool { return c.caller.hearing() == Leg(l) && l.hearing() == Leg(c.caller) })
+			list, _, err := c.store.ListCalls(t.Context(), call.Filter{AccountSID: c.account.SID, ParentSID: c.call.SID, Limit: 5})
+			if err != nil || len(list) != 1 {
+				t.Fatalf("%v %v", list, err)
+			}
+			sid := list[0].SID
+			if !tt.known {
+				if l.tapped() != nil {
+					t.Error("somebody listens")
+				}
+				return
+			}
+			l.says(c.world, fax)
+			c.until("it is known", func() bool { return c.stored(sid).AnsweredBy == audio.AnsweredFax })
+			if by := c.stored(c.call.SID).AnsweredBy; by != "" {
+				t.Errorf("the caller is %s", by)
+			}
+			due, err := c.store.Due(t.Context(), c.Clock.Now(), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(tt.noun, "amdStatusCallback") {
+				if len(due) != 0 {
+					t.Errorf("told %v", due)
+				}
+				return
+			}
+			if len(due) != 1 || due[0].URL != c.app.URL+"/amd" || due[0].Method != "GET" || len(due[0].Params) != 4 ||
+				due[0].Params.Get("CallSid") != sid || due[0].Params.Get("AnsweredBy") != audio.AnsweredFax {
+				t.Errorf("told %v", due)
+			}
+			c.caller.leaves()
+			c.is(sid, call.Completed)
+		})
+	}
+}
+
+// A panic of the detector is the end of the detection, not of the call.
+func TestADetectorThatBreaksDown(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Samples = brokenKeeper{} })
+	app := newDialApp(t, nil)
+	c := w.create("", detecting(app, false))
+	w.leg().events <- call.LegAnswered{}
+	if done := w.is(c.SID, call.Completed); done.AnsweredBy != audio.AnsweredUnknown {
+		t.Errorf("answered by %q", done.AnsweredBy)
+	}
+}
+
+type brokenKeeper struct{}
+
+func (brokenKeeper) Begin() bool                 { panic(errors.New("a test's")) }
+func (brokenKeeper) Keep([]byte, call.Detection) {}
+
+// drawer keeps what it gets.
+type drawer struct {
+	mu    sync.Mutex
+	ulaw  []byte
+	found call.Detection
+	n     int
+}
+
+func (k *drawer) Begin() bool { return true }
+
+func (k *drawer) Keep(ulaw []byte, found call.Detection) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ulaw, k.found = ulaw, found
+	k.n++
+}
+
+func (k *drawer) kept() ([]byte, call.Detection, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ulaw, k.found, k.n
+}
+
+func TestHalfAMinuteIsKept(t *testing.T) {
+	k := new(drawer)
+	w := newWorld(t, func(c *Config) { c.Samples = k })
+	app := newDialApp(t, map[string]string{"/": `<Pause length="100"/>`})
+	w.create("", detecting(app, false))
+	l := w.leg()
+	l.events <- call.LegAnswered{}
+	said := slices.Concat(make([]int16, 4000), fax)
+	l.says(w, said)
+	w.until("it is kept", func() bool { _, _, n := k.kept(); return n == 1 })
+	ulaw, found, _ := k.kept()
+	if want := audio.EncodeULaw(said); len(ulaw) != sampleSize || !bytes.Equal(ulaw[:len(want)], want) {
+		t.Errorf("%d samples, want %d that begin with what was said", len(ulaw), sampleSize)
+	}
+	if found.AnsweredBy != audio.AnsweredFax {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestWhatIsKeptOfAShortCall(t *testing.T) {
+	k := new(drawer)
+	w := newWorld(t, func(c *Config) { c.Samples = k })
+	app := newDialApp(t, nil)
+	c := w.create("", detecting(app, false))
+	l := w.leg()
+	l.events <- call.LegAnswered{}
+	w.until("the leg is tapped", func() bool { return l.tapped() != nil })
+	l.leaves()
+	w.is(c.SID, call.Completed)
+	w.until("it is kept", func() bool { _, _, n := k.kept(); return n == 1 })
+	if _, found, _ := k.kept(); found.AnsweredBy != "" || found.CallSID != c.SID || len(found.Trace) == 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// What the network brings in disorder, late or not at all is put right, and costs no more memory when nobody takes it.
+func TestEars(t *testing.T) {
+	const frame = audio.FrameSamples
+	e := newEars()
+	tick := func(at int64) { e.Write(audio.Outbound, at, nil) }
+	waited := func(at int64) { e.Write(audio.Inbound, at, nil) }
+	hear := func(at int64, b byte) { e.Write(audio.Inbound, at, bytes.Repeat([]byte{b}, frame)) }
+	want := func(what string, frames ...byte) {
+		t.Helper()
+		var all []byte
+		for _, b := range frames {
+			all = append(all, bytes.Repeat([]byte{b}, frame)...)
+		}
+		if got := e.take(nil); !bytes.Equal(got, all) {
+			t.Errorf("%s: got %d samples %x, want %d", what, len(got), slices.Compact(got), len(all))
+		}
+	}
+	const start = 1000 * frame
+	hear(start-frame, 1)
+	tick(start)
+	hear(start-frame, 1) // said before
+	hear(start+frame, 3)
+	hear(start, 2)
+	want("nothing is complete")
+	waited(start - 8*frame)
+	want("nor what is still to come")
+	waited(start + 3*frame)
+	want("in order, silence where nothing came", 2, 3, 0xff)
+	hear(start+2*frame, 4)
+	waited(start + 4*frame)
+	want("what is late is not heard", 0xff)
+	e.Write(audio.Inbound, start+4*frame-80, bytes.Repeat([]byte{5}, frame))
+	waited(start + 5*frame)
+	if got := e.take(nil); !bytes.Equal(got, append(bytes.Repeat([]byte{5}, 80), bytes.Repeat([]byte{0xff}, 80)...)) {
+		t.Errorf("half of a frame was in time: %x", got)
+	}
+	for i := range int64(4 * earsSize / frame) {
+		hear(start+(5+i)*frame, byte(i))
+		waited(start + (6+i)*frame)
+	}
+	got := e.take(nil)
+	if len(got) != 4*earsSize/frame*frame || got[earsSize-1] == 0xff || got[earsSize] != 0xff {
+		t.Errorf("%d samples", len(got))
+	}
+	select {
+	case <-e.wake:
+	default:
+		t.Error("nobody was told")
+	}
+}
