@@ -32,6 +32,15 @@ type CreateCall struct {
 	RecordingStatusCallbackEvent  []string `json:"recordingStatusCallbackEvent,omitempty" doc:"in-progress, completed (default), absent."`
 	Trim                          string   `json:"trim,omitempty" doc:"trim-silence (default) or do-not-trim."`
 
+	MachineDetection                   string `json:"machineDetection,omitempty" doc:"Enable or DetectMessageEnd; left out, nobody asks whether a machine answered."`
+	MachineDetectionTimeout            int    `json:"machineDetectionTimeout,omitempty" doc:"Seconds until it is given up: 3 to 59, default 30."`
+	MachineDetectionSpeechThreshold    int    `json:"machineDetectionSpeechThreshold,omitempty" doc:"Milliseconds of speech beyond which a machine talks: 1000 to 6000, default 2400."`
+	MachineDetectionSpeechEndThreshold int    `json:"machineDetectionSpeechEndThreshold,omitempty" doc:"Milliseconds of silence that end the speech: 500 to 5000, default 1200."`
+	MachineDetectionSilenceTimeout     int    `json:"machineDetectionSilenceTimeout,omitempty" doc:"Milliseconds of silence at first that end all: 2000 to 10000, default 5000."`
+	AsyncAMD                           bool   `json:"asyncAmd,omitempty" doc:"The call goes on meanwhile; else its first instruction waits."`
+	AsyncAMDStatusCallback             string `json:"asyncAmdStatusCallback,omitempty" doc:"Told who answered."`
+	AsyncAMDStatusCallbackMethod       string `json:"asyncAmdStatusCallbackMethod,omitempty" doc:"GET or POST (default)."`
+
 	Annotation string         `json:"annotation,omitempty" doc:"Free text, at most 1,024 characters."`
 	Metadata   map[string]any `json:"metadata,omitempty" doc:"At most 50 keys of 1 to 40 characters; values are strings of at most 500 characters, numbers or booleans."`
 }

@@ -26,6 +26,8 @@ type Store interface {
 	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow.
 	ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error)
 	Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error)
+	// Detection is what machine detection found out on a call.
+	Detection(ctx context.Context, accountSID, callSID string) (*call.Detection, error)
 	CreateTrunk(ctx context.Context, t *call.Trunk) error
 	Trunks(ctx context.Context) ([]call.Trunk, error)
 	DeleteTrunk(ctx context.Context, accountSID, sid string) error

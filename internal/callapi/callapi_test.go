@@ -30,13 +30,14 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 // fake is Store in memory. The zero value is ready but empty.
 type fake struct {
-	mu     sync.Mutex
-	events []call.Event
-	trunks []call.Trunk
-	calls  []*call.Call // listed, and whether there are more
-	more   bool
-	filter call.Filter // of the last list
-	err    error       // returned by everything
+	mu        sync.Mutex
+	events    []call.Event
+	trunks    []call.Trunk
+	detection *call.Detection
+	calls     []*call.Call // listed, and whether there are more
+	more      bool
+	filter    call.Filter // of the last list
+	err       error       // returned by everything
 }
 
 func (f *fake) Account(_ context.Context, sid string) (*call.Account, error) {

@@ -86,6 +86,7 @@ func (a *api) calls(h huma.API) {
 	huma.Register(h, action("delete", http.MethodDelete, base+"/{id}", "Delete the record of a call that has ended", 404, 409), a.remove)
 	huma.Register(h, action("redirect", http.MethodPost, base+"/{id}/redirect", "Give a live call another document", 400, 404, 409), a.redirect)
 	huma.Register(h, action("hangup", http.MethodPost, base+"/{id}/hangup", "End a call, or take it back while it is queued or rings", 404), a.hangup)
+	a.detection(h, action("detection", http.MethodGet, base+"/{id}/detection", "Show who answered, and how that was found out", 404))
 	record := action("record", http.MethodPost, base+"/{id}/record", "Record a live call", 400, 404, 409)
 	huma.Register(h, record, a.record)
 	huma.Register(h, action("stopRecording", http.MethodPost, base+"/{id}/stopRecording", "Stop a recording, or all that run", 400, 404, 409), a.stopRecording)
@@ -106,6 +107,12 @@ func (a *api) create(ctx context.Context, in *createInput) (*answer, error) {
 			StatusURL: b.StatusCallback, StatusMethod: b.StatusCallbackMethod, StatusEvents: b.StatusCallbackEvent,
 			Timeout: b.Timeout, TimeLimit: b.TimeLimit, SendDigits: b.SendDigits, CallerID: b.CallerID,
 			SIPUsername: b.SIPAuthUsername, SIPPassword: b.SIPAuthPassword,
+		},
+		AsyncAMD: &b.AsyncAMD,
+		MachineDetection: call.MachineDetection{
+			Mode: b.MachineDetection, Timeout: b.MachineDetectionTimeout, SpeechThreshold: b.MachineDetectionSpeechThreshold,
+			SpeechEndThreshold: b.MachineDetectionSpeechEndThreshold, SilenceTimeout: b.MachineDetectionSilenceTimeout,
+			CallbackURL: b.AsyncAMDStatusCallback, CallbackMethod: b.AsyncAMDStatusCallbackMethod,
 		},
 		Record: &b.Record,
 		Recording: call.RecordingParams{

@@ -100,6 +100,8 @@ func TestCreateTakesEveryParameter(t *testing.T) {
 		"timeout":20,"timeLimit":600,"sendDigits":"1w2","callerId":"+15005550006","byoc":"BY00000000000000000000000000000001",
 		"sipAuthUsername":"u","sipAuthPassword":"p","record":true,"recordingChannels":"dual","recordingTrack":"both",
 		"recordingStatusCallback":"http://app.example/r","recordingStatusCallbackMethod":"GET","recordingStatusCallbackEvent":["absent"],"trim":"do-not-trim",
+		"machineDetection":"DetectMessageEnd","machineDetectionTimeout":3,"machineDetectionSpeechThreshold":1000,"machineDetectionSpeechEndThreshold":500,
+		"machineDetectionSilenceTimeout":2000,"asyncAmd":true,"asyncAmdStatusCallback":"http://app.example/amd","asyncAmdStatusCallbackMethod":"GET",
 		"annotation":"a note","metadata":{"order":7,"vip":true,"who":"me"}}`, "Idempotency-Key", "k1")
 	if status != 201 {
 		t.Fatalf("%d %s", status, body)
@@ -116,6 +118,11 @@ func TestCreateTakesEveryParameter(t *testing.T) {
 		Recording: call.RecordingParams{
 			Channels: "dual", Track: "both", Trim: "do-not-trim", StatusURL: "http://app.example/r", StatusMethod: "GET", StatusEvents: []string{"absent"},
 		},
+		MachineDetection: call.MachineDetection{
+			Mode: "DetectMessageEnd", Timeout: 3, SpeechThreshold: 1000, SpeechEndThreshold: 500, SilenceTimeout: 2000,
+			CallbackURL: "http://app.example/amd", CallbackMethod: "GET",
+		},
+		AsyncAMD:   &yes,
 		Annotation: "a note", Metadata: map[string]any{"order": 7.0, "vip": true, "who": "me"},
 	}
 	got := s.calls.create

@@ -77,8 +77,8 @@ type Session struct {
 	tapes []*tape // recordings that are not settled; the loop's own
 	whole *tape   // the recording that a create asked for; nil for none. The loop's own
 
-	bridged atomic.Pointer[tape] // of the <Dial> that connected this called party; nil for none
-	detection *detection // of who answered; nil before, after and without. The loop's own
+	bridged   atomic.Pointer[tape] // of the <Dial> that connected this called party; nil for none
+	detection *detection           // of who answered; nil before, after and without. The loop's own
 
 	ringing clock.Timer // ring time-out of an outbound call
 	limit   clock.Timer // TimeLimit, from the answer
