@@ -51,7 +51,8 @@ type Server struct {
 	// SIP is the host:port of its SIP listener.
 	SIP string
 
-	exchange *exchange
+	exchange  *exchange
+	simulated bool
 }
 
 // exchange is where calls to numbers without a trunk ring.
@@ -80,6 +81,17 @@ func Database(dsn string) Option { return func(_ *Server, c *server.Config) { c.
 // SimulatorLimits paces calls to the test's phones: calls a second and calls at once, 0 for no limit.
 func SimulatorLimits(cps float64, calls int) Option {
 	return func(_ *Server, c *server.Config) { c.SimCPS, c.SimMaxCalls = cps, calls }
+}
+
+// Simulated has calls to numbers ring the simulated people and machines of docs/simulator.md instead of the test's own
+// phones. They babble.
+func Simulated() Option {
+	return func(s *Server, _ *server.Config) { s.simulated = true }
+}
+
+// AMDKeep keeps the first 30 s of the newest calls with machine detection, in amd of the data folder.
+func AMDKeep(calls int) Option {
+	return func(_ *Server, c *server.Config) { c.AMDKeep = calls }
 }
 
 // RTPTimeout ends a call from which no audio came for so long.
@@ -115,6 +127,9 @@ func Start(t testing.TB, options ...Option) *Server {
 		s.exchange = newExchange(t)
 	}
 	cfg.Simulator = s.exchange.phone.Addr()
+	if s.simulated {
+		cfg.Simulator = newSimulator(t)
+	}
 	s.cfg = cfg
 	var err error
 	s.server, err = server.Start(context.Background(), cfg)
@@ -140,6 +155,21 @@ func newExchange(t testing.TB) *exchange {
 		}
 	})
 	return x
+}
+
+// newSimulator starts simulated phones, and returns where.
+func newSimulator(t testing.TB) string {
+	t.Helper()
+	sim, err := phone.NewSimulator(context.Background(), phone.Config{})
+	if err != nil {
+		t.Fatalf("offhooktest: simulated phones: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			t.Errorf("offhooktest: simulated phones: %v", err)
+		}
+	})
+	return sim.Addr()
 }
 
 // incoming hands a call from the server to the phone it is for, and holds it until it is over. A number

@@ -26,7 +26,7 @@ type behaviour struct {
 // What the simulated people and machines say.
 const (
 	shortHello     = "Hello?"
-	longGreeting   = "Good morning, thank you for calling Northwind Traders, the office supply people. You are speaking with Maria in customer service. How may I help you today?"
+	longGreeting   = "Good morning, Northwind Traders, Maria speaking. How may I help you?" // 4 to 5 s
 	mailboxMessage = "You have reached the voicemail of Sam Carter. I can not take your call right now. Please leave a message after the tone, and I will call you back."
 	mailboxNoTone  = "You have reached the voicemail of Sam Carter. I can not take your call right now. Please leave a message, and I will call you back."
 )
