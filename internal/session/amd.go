@@ -17,6 +17,11 @@ import (
 const (
 	// earful is how much is heard before the detector gets it, 100 ms: fewer wake-ups cost less, and nobody notices.
 	earful = 5 * audio.FrameSamples
+	// earsOrder is how far behind the newest sample another may come for a place before it, 40 ms.
+	earsOrder = 2 * audio.FrameSamples
+	// earsPatience is how much longer than a tap does ears wait where nothing comes, 340 ms: a network that stops for
+	// that long does not make silence.
+	earsPatience = 17 * audio.FrameSamples
 	// earsSize is what waits for a detector that is slow, 2 s, a power of two; of the rest only its length is known.
 	earsSize = 1 << 14
 	// amdGrace is how much longer than its time-out a detection may take on a leg that gives no samples.
@@ -223,7 +228,7 @@ type ears struct {
 	begun bool
 	told  int64 // where the last earful ended
 	next  int64 // place of the first sample that was not taken
-	whole int64 // where the first one stands that is waited for
+	whole int64 // and of the first that is waited for
 	ring  [earsSize]byte
 }
 
@@ -250,14 +255,9 @@ func (e *ears) Write(track int, at int64, ulaw []byte) {
 		}
 	case !e.begun:
 	case ulaw == nil:
-		if e.whole = max(e.whole, at); e.whole-e.told >= earful {
-			e.told = e.whole
-			select {
-			case e.wake <- struct{}{}:
-			default: // it was told, and takes all
-			}
-		}
+		e.complete(at - earsPatience)
 	default:
+		e.complete(at + int64(len(ulaw)) - earsOrder)
 		if early := e.next - at; early > 0 {
 			at, ulaw = at+early, ulaw[min(early, int64(len(ulaw))):]
 		}
@@ -266,6 +266,18 @@ func (e *ears) Write(track int, at int64, ulaw []byte) {
 			n := int64(copy(e.ring[i:min(earsSize, i+e.next+earsSize-at)], ulaw))
 			at, ulaw = at+n, ulaw[n:]
 		}
+	}
+}
+
+// complete says that nothing before at is waited for.
+func (e *ears) complete(at int64) {
+	if e.whole = max(e.whole, at); e.whole-e.told < earful {
+		return
+	}
+	e.told = e.whole
+	select {
+	case e.wake <- struct{}{}:
+	default: // it was told, and takes all
 	}
 }
 

@@ -394,21 +394,23 @@ func TestEars(t *testing.T) {
 	hear(start+frame, 3)
 	hear(start, 2)
 	want("nothing is complete")
-	waited(start - 8*frame)
-	want("nor what is still to come")
-	waited(start + 3*frame)
-	want("in order, silence where nothing came", 2, 3, 0xff)
+	waited(start + earsPatience)
+	want("nor what may still come")
+	hear(start+3*frame, 4)
+	want("in order, as soon as something came behind it", 2, 3)
+	waited(start + earsPatience + 4*frame)
+	want("silence where nothing came", 0xff, 4)
 	hear(start+2*frame, 4)
-	waited(start + 4*frame)
+	waited(start + earsPatience + 5*frame)
 	want("what is late is not heard", 0xff)
-	e.Write(audio.Inbound, start+4*frame-80, bytes.Repeat([]byte{5}, frame))
-	waited(start + 5*frame)
+	e.Write(audio.Inbound, start+5*frame-80, bytes.Repeat([]byte{5}, frame))
+	waited(start + earsPatience + 6*frame)
 	if got := e.take(nil); !bytes.Equal(got, append(bytes.Repeat([]byte{5}, 80), bytes.Repeat([]byte{0xff}, 80)...)) {
 		t.Errorf("half of a frame was in time: %x", got)
 	}
 	for i := range int64(4 * earsSize / frame) {
-		hear(start+(5+i)*frame, byte(i))
-		waited(start + (6+i)*frame)
+		hear(start+(6+i)*frame, byte(i))
+		waited(start + earsPatience + (7+i)*frame)
 	}
 	got := e.take(nil)
 	if len(got) != 4*earsSize/frame*frame || got[earsSize-1] == 0xff || got[earsSize] != 0xff {
