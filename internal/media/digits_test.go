@@ -122,7 +122,7 @@ func (*pad) Timeout()         {}
 
 // A thousand keys over a path that loses 3 % and delays the rest by up to 60 ms, on a clock that is turned by hand.
 func TestEveryKeyIsHeardOverABadPath(t *testing.T) {
-	seeds := uint64(1)
+	seeds := uint64(3)
 	if os.Getenv("OFFHOOK_PROOF") != "" {
 		seeds = 20
 	}

@@ -171,7 +171,7 @@ func (f *flow) packet(w *worker, p *packet) {
 		f.rx.time(p.at, h.timestamp)
 		at := f.arrived(w, p.at)
 		if f.hearing != nil {
-			f.hearing.put(w, at, h.timestamp, kind, payload)
+			f.hearing.put(w, f.available(w, at), h.timestamp, kind, payload)
 		}
 		free := f.said.adjust != 0 && (!f.taped() || kind == pcmu && audio.ULawPower(payload) < silentPower)
 		place := f.said.place(h.ssrc, h.timestamp, at, free)
@@ -184,7 +184,7 @@ func (f *flow) packet(w *worker, p *packet) {
 			f.tapped.in.skip(h.seq)
 		}
 		if f.hearing != nil {
-			f.hearing.silent(f.arrived(w, p.at), h.timestamp, payload)
+			f.hearing.silent(f.available(w, f.arrived(w, p.at)), h.timestamp, payload)
 		}
 	case unknown: // a codec that nobody agreed on: a sign of life
 	}

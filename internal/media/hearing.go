@@ -94,6 +94,14 @@ func (h *hearing) silent(at int64, ts uint32, payload []byte) {
 	}
 }
 
+// available is when a packet that came at that time could be used first: one that is polled has waited for that.
+func (f *flow) available(w *worker, at int64) int64 {
+	if f.polling.on {
+		return f.arrived(w, 0)
+	}
+	return at
+}
+
 // follow gives those who listen what f's party says until frame n of the clock.
 func (f *flow) follow(w *worker, n int64) {
 	h := f.hearing

@@ -93,6 +93,29 @@ func TestComfortNoiseIsHeardAsQuietNoise(t *testing.T) {
 	}
 }
 
+// Wherever in our frame the packets come, none of them misses its turn.
+func TestAnEarHearsPacketsOfAnyPhase(t *testing.T) {
+	for phase := range 40 {
+		for i := range 4 {
+			bridged, jitter := i%2 == 1, i/2*28+1
+			w, c, talks, f, _ := listened(t)
+			if bridged {
+				other := &flow{stream: &Stream{}, sink: new(pad), rtp: &wire{clock: c}, rtcp: &wire{clock: c}}
+				w.add(other)
+				other.hear(f)
+			}
+			for n := range 500 {
+				talks.sends(n, 0, numbered(0xfe)) // quiet: it may play as soon as it dares
+				talks.coming[n].at += int64(phase)*500_000 + int64(n*7%10*jitter)*100_000
+			}
+			run(w, c, 10*time.Second)
+			if n := f.hearing.buffer.stats.played / audio.FrameSamples; n < 490 {
+				t.Errorf("phase %.1f ms, jitter %d ms, bridged %v: %d of 500 frames are heard: %+v", float64(phase)/2, jitter, bridged, n, f.hearing.buffer.stats)
+			}
+		}
+	}
+}
+
 // What a worker that was held up did not come to is heard afterwards: nothing was lost.
 func TestAnEarMissesNothingWhenTheWorkerIsLate(t *testing.T) {
 	w, c, talks, _, frames := listened(t)

@@ -9,8 +9,8 @@ const (
 	jitterLeast = 160 // it plays 20 ms behind the packets that come soonest at least
 	jitterMost  = 640 // and 80 ms at most
 	jitterFirst = 320 // 40 ms until it knows the path
-	// jitterMargin is how long before its turn a packet has to come: 2 ms.
-	jitterMargin = 16
+	// jitterMargin is how long before its turn a packet has to come: 3 ms, since sockets are read 2 ms before.
+	jitterMargin = 24
 	// jitterWindow is how many packets say how the path is, and the as many before: 2 s each.
 	jitterWindow = 100
 	// jitterExcess is how much more than that is taken back even while somebody speaks, 100 ms.

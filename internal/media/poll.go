@@ -37,7 +37,7 @@ func (p *polling) heard(at int64, ts uint32, n int) {
 	transit := int32(uint32(at/125_000) - ts) // 8,000 units a second
 	late := transit - p.transit
 	if late > maxShift || late < -maxShift {
-		p.transit, late = transit, 0
+		p.transit = transit
 	} else {
 		p.transit += min(late, maxSlew)
 	}
