@@ -46,6 +46,9 @@ const (
 // Ringing tones lie between these, in Hz; the stronger of two may be either.
 const ringLowest, ringHighest, ringBeat = 380, 500, 50
 
+// ringRest is a little more than the longest pause between two rings, in Austria, Portugal and Sweden.
+const ringRest = 5500 * time.Millisecond
+
 // AMDConfig is what answering-machine detection goes by, after Twilio's MachineDetection parameters. The zero value has
 // Twilio's defaults.
 type AMDConfig struct {
@@ -157,7 +160,7 @@ func (a *AMD) next(s Sound) {
 		a.now.run = 0
 	}
 	quiet := span(a.heard - a.now.last)
-	if rule, ok := a.tones.now.fax(); ok && a.now.phase != greeting {
+	if rule, ok := a.tones.now.fax(); ok && (a.now.phase == waiting || a.now.phase == speaking && rule == RuleCED) {
 		a.trace.tone(a.tones.now)
 		a.decide(AnsweredFax, rule)
 		return
@@ -174,7 +177,7 @@ func (a *AMD) next(s Sound) {
 		if a.rings(s) {
 			a.ringing = a.heard
 		}
-		if quiet = min(quiet, span(a.heard-a.ringing)); quiet >= a.cfg.SilenceTimeout && a.now.run == 0 {
+		if quiet >= a.cfg.SilenceTimeout && a.now.run == 0 && (a.ringing == 0 || span(a.heard-a.ringing) >= max(a.cfg.SilenceTimeout, ringRest)) {
 			a.decide(AnsweredUnknown, RuleInitialSilence)
 			return
 		}

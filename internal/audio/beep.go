@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Figures of the beep detector (spec: answering machines beep once, at 440 to 1400 Hz, for 200 to 600 ms).
+// Figures of the beep detector. Answering machines beep once, most of them at 440 to 1,400 Hz for 200 to 600 ms.
 const (
 	beepLowest  = 400 // Hz
 	beepHighest = 2200
@@ -75,7 +75,8 @@ func (t tone) beep(early bool) bool {
 	if early {
 		progress = 35
 	}
-	return t.hz >= beepLowest && t.hz <= beepHighest && math.Abs(t.hz-425) > progress &&
+	_, fax := t.fax()
+	return !fax && t.hz >= beepLowest && t.hz <= beepHighest && math.Abs(t.hz-425) > progress &&
 		t.good >= beepShort && t.frames <= beepLong && !t.chased
 }
 

@@ -50,13 +50,3 @@ func TestStrongestLinesOfTonePairs(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkVAD(b *testing.B) {
-	var v VAD
-	pcm := HoldMusic().PCM()
-	b.ReportAllocs()
-	for i := range b.N {
-		at := i * FrameSamples % (len(pcm) - FrameSamples)
-		v.Write(pcm[at : at+FrameSamples])
-	}
-}

@@ -32,6 +32,11 @@ const (
 	vadTune      = 12   // frames of a sound before that is judged
 	vadNote      = 9    // frames of one that has ended
 	vadMemory    = 40   // frames over which the average reaches
+	vadSmooth    = 0.25 // weight of a frame in the mean spectrum
+	vadCompare   = 10   // frames between two that are compared
+	vadAlike     = 0.75 // what they have in common, on average, when it is music: a voice comes to 0.4
+	vadCompared  = 3    // comparisons before that is judged
+	vadRecent    = 5    // comparisons over which the average reaches
 	vadRest      = 4    // quiet frames between two sounds that are judged apart
 	vadBlocks    = 8    // the floor is the quietest frame of this many blocks …
 	vadBlock     = 10   // … of as many frames: 1.6 s
@@ -50,16 +55,20 @@ type VAD struct {
 	count   [2]int            // of lines; none in a quiet frame
 	centre  float64           // of the band around the strongest line, Hz, when its tones began to beat
 	frames  int
-	sound   int     // frames since the sound began, without the rest after it
-	tone    int     // of these, frames in which the lines stood still
-	rest    int     // quiet frames since
-	still   float64 // running average of the share of lines that stand still
-	music   bool    // what sounds is
-	toneHz  float64 // strongest line when the lines last stood still
-	toneAt  int     // frame of that
-	beats   int     // frames for which two tones have beaten
-	held    int     // frames for which the lines have stood still
-	voiced  int     // frames of hiss that may still follow the last voiced one
+	sound   int                       // frames since the sound began, without the rest after it
+	tone    int                       // of these, frames in which the lines stood still
+	rest    int                       // quiet frames since
+	still   float64                   // running average of the share of lines that stand still
+	mean    [spectrumSize / 2]float32 // spectrum of the sound, smoothed
+	before  [spectrumSize / 2]float32 // what that was at the last comparison
+	alike   float64                   // running average of what two such spectra have in common
+	matched int                       // comparisons made
+	music   bool                      // what sounds is
+	toneHz  float64                   // strongest line when the lines last stood still
+	toneAt  int                       // frame of that
+	beats   int                       // frames for which two tones have beaten
+	held    int                       // frames for which the lines have stood still
+	voiced  int                       // frames of hiss that may still follow the last voiced one
 	minimum [vadBlocks]float64
 	last    float64 // floor
 	speech  float64 // running average of the power of speech
@@ -174,12 +183,44 @@ func (v *VAD) judge(still float64) (retracted int) {
 	if n := v.sound - vadHold + 1; n > 0 {
 		v.still += (still - v.still) / float64(min(n, vadMemory))
 	}
+	v.compare()
 	was := v.music
-	v.music = v.sound >= vadTune && v.still >= vadMusic
+	v.music = v.sound >= vadTune && v.still >= vadMusic || v.matched >= vadCompared && v.alike >= vadAlike
 	if v.music && !was {
 		return min(v.sound-1, maxRetracted)
 	}
 	return 0
+}
+
+// compare takes the frame into the mean spectrum, and from time to time sees how far that is the one of 200 ms ago: chords
+// last longer than syllables, and a band stays what it is.
+func (v *VAD) compare() {
+	const lowest, highest = 8, 118 // bins: 250 to 3,700 Hz
+	mean, bins := v.mean[lowest:highest], v.bins[lowest:highest]
+	weight := float32(vadSmooth)
+	if v.sound == 1 {
+		weight, v.matched = 1, 0
+	}
+	for k, p := range bins {
+		mean[k] += weight * (p - mean[k])
+	}
+	if v.sound%vadCompare != 0 {
+		return
+	}
+	if before := v.before[lowest:highest]; v.sound > vadCompare {
+		var now, then, common float32
+		for k, p := range mean {
+			now, then = now+p, then+before[k]
+		}
+		if now > 0 && then > 0 {
+			for k, p := range mean {
+				common += min(p/now, before[k]/then)
+			}
+		}
+		v.matched++
+		v.alike += (float64(common/(2-common)) - v.alike) / float64(min(v.matched, vadRecent))
+	}
+	v.before = v.mean
 }
 
 var (
