@@ -17,7 +17,20 @@ const (
 	Inbound      Direction = "inbound"
 	OutboundAPI  Direction = "outbound-api"
 	OutboundDial Direction = "outbound-dial"
+
+	// Of calls over an elastic trunk, which run no TwiML.
+	TrunkingOriginating Direction = "trunking-originating" // to a number on it, and on to its PBX
+	TrunkingTerminating Direction = "trunking-terminating" // from its PBX to a number
 )
+
+// Trunking reports whether d is of a call over an elastic trunk.
+func (d Direction) Trunking() bool { return d == TrunkingOriginating || d == TrunkingTerminating }
+
+// CameIn reports whether the other party called us. Of a call over a trunk the first leg did, and that of its child
+// goes out.
+func (c *Call) CameIn() bool {
+	return c.Direction == Inbound || c.Direction.Trunking() && c.ParentSID == ""
+}
 
 // Call is the stored record of one call session and the source of both API resources.
 type Call struct {
@@ -158,6 +171,12 @@ type Options struct {
 	SIPHeaders     map[string]string `json:"sipHeaders,omitempty"`     // X-… headers, full names
 	SIPSource      string            `json:"sipSource,omitempty"`      // IP address
 	CallerIDLookup bool              `json:"callerIdLookup,omitempty"` // the number wants CallerName
+}
+
+// Follow makes a call follow v.
+func (o *Options) Follow(v *Voice) {
+	o.URL, o.Method, o.FallbackURL, o.FallbackMethod = v.URL, v.Method, v.FallbackURL, v.FallbackMethod
+	o.StatusURL, o.StatusMethod = v.StatusURL, v.StatusMethod
 }
 
 // Defaults and limits of Options (calls-api section 4).

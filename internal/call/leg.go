@@ -101,9 +101,9 @@ type InboundLeg struct {
 	FromURI       string            // as received
 	CallerName    string            // display name of From, or of P-Asserted-Identity of a trusted source
 	ForwardedFrom string            // Diversion (RFC 5806), else History-Info (RFC 7044)
-	Trunk         *Trunk            // nil when it came from loopback in dev mode or is a hairpin
+	Trunk         *Trunk            // the carrier's, or the elastic one whose PBX calls; nil when it came from loopback in dev mode or is a hairpin
 	Domain        *Domain           // it is for this SIP domain, whose rules it met
-	AuthUser      string            // and showed the password of this user; "" when its address was enough
+	AuthUser      string            // whose password was shown to the domain or elastic trunk; "" when its address was enough
 	Hairpin       bool              // one of our own calls to one of our own numbers
 	Source        string            // ip:port
 	CallID        string            // SIP Call-ID

@@ -22,6 +22,17 @@ var subresources = [...][2]string{
 	{"user_defined_messages", "UserDefinedMessages"},
 }
 
+// resource is d in the TwilioCall resource, which has three directions (calls-api section 11).
+func (d Direction) resource() Direction {
+	switch d {
+	case TrunkingOriginating:
+		return Inbound
+	case TrunkingTerminating:
+		return OutboundDial
+	}
+	return d
+}
+
 // Path is the call's path in the Calls API without a suffix.
 func (c *Call) Path() string {
 	return "/2010-04-01/Accounts/" + c.AccountSID + "/Calls/" + c.SID
@@ -51,7 +62,7 @@ func (c *Call) resource() twiliocall.Call {
 		From: c.From, To: c.To,
 		FromFormatted: FormatEndpoint(c.From), ToFormatted: FormatEndpoint(c.To),
 		ParentCallSID: optional(c.ParentSID), PhoneNumberSID: optional(c.NumberSID),
-		Status: string(c.Status), Direction: string(c.Direction),
+		Status: string(c.Status), Direction: string(c.Direction.resource()),
 		StartTime: unix(c.StartTime()), EndTime: unix(c.EndedAt),
 		PriceUnit:  c.PriceUnit,
 		Annotation: optional(c.Annotation), CallerName: optional(c.CallerName),

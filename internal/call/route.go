@@ -64,7 +64,7 @@ func (t *Target) HostPort() string {
 }
 
 // Hosts are the hosts, some with a port, that a carrier's calls may come from: those that calls to it go to, and
-// where we are registered. A PBX has to be listed.
+// where we are registered. A PBX calls by the name of its trunk.
 func (t *Trunk) Hosts() (hosts []string) {
 	if t.Kind == Elastic {
 		return nil
@@ -82,6 +82,15 @@ func (t *Trunk) Hosts() (hosts []string) {
 		add(t.Targets[i].HostPort())
 	}
 	return hosts
+}
+
+// Entrance is what calls of an elastic trunk's PBX are for: its name as that of a SIP domain with the trunk's SID,
+// which asks what the trunk asks; no phone registers there. ok is false when the trunk has no name.
+func (t *Trunk) Entrance() (d Domain, ok bool) {
+	return Domain{
+		Record: t.Head(), Name: t.DomainName, Secure: t.Secure,
+		ByAddress: t.ByAddress, ByCredentials: t.ByCredentials, Sources: t.Sources, Callers: t.Credentials,
+	}, t.Kind == Elastic && t.DomainName != ""
 }
 
 // Login is whom t registers as, with the password, and the user part of its contact.

@@ -289,6 +289,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		CallbacksDue: s.dispatcher.Wake,
 		Recordings:   s.store, Recorder: spool{s}, Keeper: spool{s}, Recorded: spool{s}, BaseURL: s.baseURL,
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
+		Operator:  s.account.SID,
 		Domains:   func() []call.Domain { return *s.domains.Load() },
 		Locations: s.store,
 		Simulator: func() string { return s.simulator.addr() },

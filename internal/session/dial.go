@@ -43,6 +43,7 @@ type dialing struct {
 	tape      *tape       // of the caller and whom he hears; nil for none
 	sounding  bool        // the caller hears how it rings
 	early     bool        // and that from the network of the called party
+	rang      bool        // it rang somewhere
 }
 
 // attempt is a party to call.
@@ -167,7 +168,11 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 
 // record begins the recording of the conversation, or of all the caller hears.
 func (d *dialing) record(ctx context.Context) {
-	r := d.s.recordingOf(d.doc, call.SourceDial, d.verb.Recording)
+	source := call.SourceDial
+	if d.doc.over != nil {
+		source = call.SourceTrunk
+	}
+	r := d.s.recordingOf(d.doc, source, d.verb.Recording)
 	if strings.HasSuffix(d.verb.Record, "-dual") && r.Track == call.TrackBoth {
 		r.Channels = 2
 	}
@@ -221,6 +226,9 @@ func (d *dialing) newCall(ctx context.Context, a attempt) (*call.Call, error) {
 			Timeout: int(d.verb.Timeout / time.Second), FromCountry: parent.Options.FromCountry,
 		},
 	}
+	if o := d.doc.over; o != nil {
+		c.Direction, c.CallerName = o.direction(), parent.CallerName
+	}
 	if d.verb.CallerID != "" {
 		c.From = d.verb.CallerID
 		c.Options.FromCountry = call.Country(c.From)
@@ -254,6 +262,10 @@ func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
 	case *twiml.DialNumber:
 		c.To, c.Options.SendDigits = n.Number, n.SendDigits
 		c.Options.ToCountry = call.Country(c.To)
+		if o := d.doc.over; o != nil && o.toPBX {
+			c.QueueKey, c.TrunkSID = o.trunk.SID, o.trunk.SID
+			return nil
+		}
 		if n.BYOC == "" {
 			c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
 			return nil
@@ -295,7 +307,7 @@ func sipQuery(headers map[string]string) string {
 
 // checkFrom refuses a caller ID that the account may not present to a number (twiml section 3, callerId).
 func (d *dialing) checkFrom(ctx context.Context, c, parent *call.Call) error {
-	if call.IsPhone(c.To) {
+	if call.IsPhone(c.To) || d.doc.over != nil {
 		return nil
 	}
 	if !call.IsE164(c.From) {
@@ -341,6 +353,7 @@ func (d *dialing) onReport(ctx context.Context, r report) error {
 // onRinging lets the caller hear that it rings, unless his own phone does that.
 func (d *dialing) onRinging(r report) {
 	s, tone := d.s, d.verb.RingTone
+	d.rang = true
 	alone := len(d.verb.Nouns) == 1 || d.verb.Sequential
 	early := r.earlyMedia && alone && tone == ""
 	if d.winner != nil || !d.ringing[r.from] || d.sounding && (d.early || !early) {
@@ -348,6 +361,7 @@ func (d *dialing) onRinging(r report) {
 	}
 	if s.snapshot.Load().Status == call.Ringing {
 		if !early && tone == "" {
+			s.leg.Ring() // that over a trunk was told nothing so far
 			return
 		}
 		if err := s.leg.Progress(); err != nil {
@@ -495,6 +509,9 @@ func (d *dialing) dropAll(reason string) {
 
 // next is what follows a Dial that is over: its action, or the next verb.
 func (d *dialing) next() (step, error) {
+	if d.doc.over != nil {
+		return d.overTrunk()
+	}
 	status := d.status()
 	d.s.trace("dial over: %s", status)
 	d.s.unconnected = nil

@@ -33,6 +33,13 @@ func (s *specs) NewLeg(spec call.OutboundLeg) (Leg, error) {
 	return s.stage.NewLeg(spec)
 }
 
+// last is what the newest leg was asked for.
+func (s *specs) last() call.OutboundLeg {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[len(s.all)-1]
+}
+
 // withPhones adds a domain shop.example where ann has two phones, bob one and cid none.
 func withPhones(dialer *specs, account *string) func(*Config) {
 	at := func(user, host, transport string) call.Binding {

@@ -39,7 +39,11 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 		return
 	}
 	c, err := m.inboundCall(ctx, in)
+	var rejected *rejection
 	switch {
+	case errors.As(err, &rejected):
+		refuse(rejected.code, rejected.phrase)
+		return
 	case errors.Is(err, call.ErrNotFound):
 		refuse(404, "Not Found")
 		return
@@ -51,7 +55,7 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	if in.Hairpin {
 		c.Options.SIPSource = "" // no SIP party outside
 	}
-	if in.Trunk != nil {
+	if in.Trunk != nil && c.TrunkSID == "" {
 		c.TrunkSID = in.Trunk.SID
 	}
 	ch := call.Change{Events: newEvents(c, c.DateCreated, "created", "ringing")}
@@ -70,8 +74,8 @@ func (m *Manager) Inbound(leg Leg, in call.InboundLeg) {
 	}
 }
 
-// inboundCall is the call of an INVITE: for the number that is called, or for a SIP domain. call.ErrNotFound when it
-// is for neither.
+// inboundCall is the call of an INVITE: for the number that is called, for a SIP domain, or from a PBX. call.ErrNotFound
+// when it is for none of ours; the error may be a *rejection.
 func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Call, error) {
 	now := m.Clock.Now()
 	c := &call.Call{
@@ -88,15 +92,32 @@ func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Ca
 			c.TrunkSID, voice = t.SID, &t.Voice
 		}
 		c.AccountSID, o.SIPDomain, o.SIPDomainSID = d.AccountSID, d.Name, d.SID
-		o.URL, o.Method, o.FallbackURL, o.FallbackMethod = voice.URL, voice.Method, voice.FallbackURL, voice.FallbackMethod
-		o.StatusURL, o.StatusMethod = voice.StatusURL, voice.StatusMethod
+		o.Follow(voice)
 		return c, nil
 	}
+	t := in.Trunk
+	if t != nil && t.Kind == call.Elastic {
+		c.From = callerOf(c.From)
+		return c, m.terminating(ctx, c, t)
+	}
 	number, err := m.Store.NumberByPhone(ctx, in.To)
+	if err == nil && t != nil && !m.serves(t, number.AccountSID) { // a carrier of somebody else's
+		err = call.ErrNotFound
+	}
+	if errors.Is(err, call.ErrNotFound) && t != nil && t.Voice.URL != "" {
+		c.AccountSID = t.AccountSID
+		o.Follow(&t.Voice)
+		o.FromCountry, o.ToCountry = call.Country(in.From), call.Country(in.To)
+		return c, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	c.AccountSID, c.NumberSID = number.AccountSID, number.SID
+	if number.TrunkSID != "" {
+		c.From, c.TrunkSID, c.Direction = callerOf(c.From), number.TrunkSID, call.TrunkingOriginating
+		number.VoiceURL, number.VoiceFallback = "", ""
+	}
 	o.URL, o.Method, o.FallbackURL, o.FallbackMethod = number.VoiceURL, number.VoiceMethod, number.VoiceFallback, number.FallbackMethod
 	o.StatusURL, o.StatusMethod, o.CallerIDLookup = number.StatusURL, number.StatusMethod, number.CallerIDLookup
 	o.FromCountry, o.ToCountry = call.Country(in.From), call.Country(in.To)
@@ -123,6 +144,10 @@ func (s *Session) ring(ctx context.Context) {
 	if err := s.connect(ctx); err != nil {
 		s.log.Error("inbound call without account", "err", err)
 		s.finish(call.Failed, call.Cause{SIPCode: 500, Reason: err.Error(), Local: true})
+		return
+	}
+	if s.call.Direction.Trunking() {
+		s.begin((*Session).trunkDocument)
 		return
 	}
 	if s.call.Options.URL == "" {

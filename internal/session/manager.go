@@ -36,6 +36,8 @@ type Config struct {
 	BaseURL func() string
 	// Trunks are the trunks as they are now.
 	Trunks func() []call.Trunk
+	// Operator is the account whose carrier trunks are the server's: all accounts' calls may take them.
+	Operator string
 	// Domains are the SIP domains as they are now; nil: there are none. Locations is where their phones are, needed
 	// with Domains.
 	Domains   func() []call.Domain

@@ -102,7 +102,7 @@ func (s *Session) fetchSurely(ctx context.Context, r webhook.Request) (*webhook.
 
 // selfCalled reports whether the other side of c is offhook itself: a call between two of its numbers.
 func selfCalled(c *call.Call) bool {
-	if c.Direction == call.Inbound {
+	if c.CameIn() {
 		return c.Options.SIPSource == ""
 	}
 	return c.QueueKey == queueInternal

@@ -30,7 +30,7 @@ func (m *Manager) queueFor(ctx context.Context, accountSID, to string) (key, tru
 	if _, err := m.Store.NumberByPhone(ctx, to); err == nil {
 		return queueInternal, ""
 	}
-	if t := m.trunkFor(to); t != nil {
+	if t := m.trunkFor(accountSID, to); t != nil {
 		return t.SID, t.SID
 	}
 	return queueSimulator, ""
@@ -71,15 +71,24 @@ func (m *Manager) byoc(accountSID, sid string) *call.Trunk {
 	return nil
 }
 
-// trunkFor is the trunk whose prefix matches the number best; the older one wins a tie.
-func (m *Manager) trunkFor(number string) *call.Trunk {
+// trunkFor is the trunk whose prefix matches the number best; the older one wins a tie. Those of the account go before
+// the server's, and others are not for it.
+func (m *Manager) trunkFor(accountSID, number string) *call.Trunk {
 	var best *call.Trunk
 	longest := 0
-	for _, t := range m.Trunks() {
-		for _, p := range t.Prefixes {
-			if len(p) > longest && strings.HasPrefix(number, p) {
-				best, longest = &t, len(p)
+	for _, own := range []bool{true, false} {
+		for _, t := range m.Trunks() {
+			if (t.AccountSID == accountSID) != own || !m.serves(&t, accountSID) {
+				continue
 			}
+			for _, p := range t.Prefixes {
+				if len(p) > longest && strings.HasPrefix(number, p) {
+					best, longest = &t, len(p)
+				}
+			}
+		}
+		if best != nil {
+			break
 		}
 	}
 	return best
@@ -224,6 +233,14 @@ func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 	}
 	leg.Target, leg.Targets = uris[0], uris[1:]
 	leg.Secure, leg.Trusted = t.Secure, true
+	if t.Kind == call.Elastic {
+		if t.CNAMLookup {
+			leg.FromName = c.CallerName
+		}
+		if user, host, ok := strings.Cut(leg.From, "@"); ok && !call.IsSIP(leg.From) {
+			leg.From = "sip:" + url.PathEscape(user) + "@" + host
+		}
+	}
 	if t.FromHost != "" && !call.IsSIP(leg.From) {
 		leg.From = "sip:" + url.PathEscape(leg.From) + "@" + t.FromHost
 	}

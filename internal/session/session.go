@@ -321,7 +321,7 @@ func (s *Session) giveUp(reason string) {
 	switch {
 	case s.call.Status == call.InProgress:
 		status = call.Completed
-	case s.call.Direction == call.Inbound:
+	case s.call.CameIn():
 		cause.SIPCode = 503 // the caller may try another of his routes
 	}
 	s.hangup(status, cause)
@@ -426,7 +426,7 @@ func (s *Session) onLegEnded(e call.LegEnded) {
 		s.trace("the caller gave up")
 		cause.SIPCode = 487
 		s.finish(call.NoAnswer, cause)
-	case s.call.Direction == call.Inbound:
+	case s.call.CameIn():
 		s.trace("%s", hangupText(cause))
 		s.finish(call.Failed, cause)
 	default:
@@ -471,7 +471,7 @@ func (s *Session) answer() error {
 	if s.over {
 		return errOver
 	}
-	if s.call.Status != call.Ringing || s.call.Direction != call.Inbound {
+	if s.call.Status != call.Ringing || !s.call.CameIn() {
 		return nil
 	}
 	before, unsaved := *s.call, s.unsaved
@@ -501,7 +501,7 @@ func (s *Session) update(p call.UpdateParams) error {
 	switch {
 	case p.Status != "" && c.Status != call.InProgress:
 		code := 487
-		if c.Direction == call.Inbound {
+		if c.CameIn() {
 			code = 480 // 487 belongs to the caller's own CANCEL
 		}
 		s.hangup(call.Canceled, call.Cause{SIPCode: code, Reason: "canceled by the API", Local: true})
@@ -511,6 +511,8 @@ func (s *Session) update(p call.UpdateParams) error {
 	case p.Status == call.Completed:
 		s.hangup(call.Completed, call.Cause{SIPCode: 200, Reason: "hung up by the API", Local: true})
 		return nil
+	case p.Redirects() && c.Direction.Trunking():
+		return errTrunkCall()
 	case p.Redirects() && c.Status != call.InProgress && s.verbs == nil:
 		return p.StateError() // an inbound call may be redirected while its document runs unanswered
 	}
@@ -588,7 +590,7 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 	err := s.save(string(status), "completed", laterTimeout)
 	switch {
 	case s.leg == nil:
-	case s.call.Direction == call.Inbound && from == call.Ringing && cause.SIPCode >= 300:
+	case s.call.CameIn() && from == call.Ringing && cause.SIPCode >= 300:
 		s.leg.Reject(cause.SIPCode, cause.Reason)
 	default:
 		s.leg.Hangup()

@@ -15,7 +15,7 @@ import (
 func (s *Session) attach(leg Leg) {
 	s.leg = leg
 	name := "outbound"
-	if s.call.Direction == call.Inbound {
+	if s.call.CameIn() {
 		name = "inbound"
 		if l, ok := leg.(interface{ Named(callSID string) }); ok {
 			l.Named(s.sid)

@@ -93,20 +93,39 @@ func (t *transfer) run() {
 	ctx, cancel := context.WithTimeout(s.m.ctx, transferTimeout)
 	defer cancel()
 	other := s.partner.Load()
-	if r := t.ask.Replaces; r != nil {
+	d := dialOf(other, s)
+	var trunk *over
+	if d != nil {
+		trunk = d.doc.over
+	}
+	if r := t.ask.Replaces; r != nil && (trunk == nil || trunk.trunk.TransferMode != transferNone) {
 		if replaced := s.m.byDialog(r); replaced != nil && replaced.account() == s.account() {
 			t.attended(ctx, other, replaced)
 			return
 		}
 	}
-	d := dialOf(other, s)
-	if d == nil || d.verb.ReferURL == "" {
-		s.notify(&twilio.Error{Code: 13802, Message: "Refer: the phone asked for a transfer to " + t.ask.To + ", but no <Dial> with a referUrl connects it"}, nil)
+	var doc *document
+	if trunk != nil {
+		doc = trunk.redial(s, other, t.ask.To)
+	}
+	if doc == nil && (d == nil || d.verb.ReferURL == "") {
+		why := "no <Dial> with a referUrl connects it"
+		if trunk != nil {
+			why = "the TransferMode of its trunk does not allow that"
+		}
+		s.notify(&twilio.Error{Code: 13802, Message: "Refer: the phone asked for a transfer to " + t.ask.To + ", but " + why}, nil)
 		s.leg.ReferReply(t.ask.ID, 603)
 		return
 	}
 	s.leg.ReferReply(t.ask.ID, 202)
-	if err := t.blind(ctx, other, d); err != nil {
+	err := error(nil)
+	if doc == nil {
+		doc, err = t.document(ctx, other, d)
+	}
+	if err == nil {
+		err = t.blind(other, doc)
+	}
+	if err != nil {
 		t.failed(other, err)
 	}
 }
@@ -122,23 +141,24 @@ func dialOf(a, b *Session) *dialing {
 	return b.dialing.Load()
 }
 
-// blind gives the other party the document of the Dial's referUrl.
-func (t *transfer) blind(ctx context.Context, other *Session, d *dialing) error {
+// document is that of the Dial's referUrl, for the other party.
+func (t *transfer) document(ctx context.Context, other *Session, d *dialing) (*document, error) {
 	target, err := d.s.resolve(d.doc, d.verb.ReferURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	doc, err := other.fetch(ctx, step{
+	return other.fetch(ctx, step{
 		jump: true, method: d.verb.ReferMethod, url: target, params: url.Values{"ReferTransferTarget": {t.ask.To}},
 	})
-	if err != nil {
-		return err
-	}
-	ctx = t.of.m.ctx                                                            // what follows is not to be left half done
+}
+
+// blind gives the other party a document of its own.
+func (t *transfer) blind(other *Session, doc *document) error {
+	ctx := t.of.m.ctx                                                           // it is not to be left half done
 	if err := t.of.do(ctx, t.of.part); err != nil && !errors.Is(err, errOver) { // it may hang up as soon as it was promised
 		return err
 	}
-	err = other.do(ctx, func() error {
+	err := other.do(ctx, func() error {
 		if other.over {
 			return errOver
 		}
@@ -386,8 +406,14 @@ func (m *Manager) replace(leg Leg, in call.InboundLeg, refuse func(code int, rea
 			SIPHeaders: in.Headers, SIPSource: host(in.Source),
 		},
 	}
-	if in.Trunk != nil {
-		c.TrunkSID = in.Trunk.SID
+	if t := in.Trunk; t != nil {
+		c.TrunkSID = t.SID
+		if t.Kind == call.Elastic {
+			c.Direction = call.TrunkingTerminating
+		}
+	}
+	if d := in.Domain; d != nil {
+		c.Options.SIPDomain, c.Options.SIPDomainSID = d.Name, d.SID
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
 	defer cancel()

@@ -54,6 +54,7 @@ type document struct {
 	method   string // how it was requested
 	fallback bool   // it came from the fallback URL
 	noRetry  bool   // no fallback is left
+	over     *over  // it calls over an elastic trunk; nil for what an application wrote
 }
 
 // step is what a verb leaves to be done: nothing (the next sibling) or another document.

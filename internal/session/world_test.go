@@ -89,6 +89,7 @@ type actor struct {
 	tap      audio.Tap
 	loops    bool // something is played until Flush
 	early    bool // Progress
+	rings    bool // Ring
 
 	referred string // URI of Refer
 	replied  int    // code of ReferReply
@@ -108,7 +109,7 @@ func (l *actor) Dialog() *call.Dialog {
 func (l *actor) Events() <-chan call.LegEvent { return l.events }
 func (l *actor) Invite()                      { close(l.invited) }
 func (l *actor) Acknowledge()                 {}
-func (l *actor) Ring()                        {}
+func (l *actor) Ring()                        { l.set(func() { l.rings = true }) }
 
 func (l *actor) set(f func()) {
 	l.mu.Lock()
@@ -136,6 +137,13 @@ func (l *actor) hearing() Leg {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.hears
+}
+
+// rung reports whether the party was told that it rings.
+func (l *actor) rung() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rings
 }
 
 // tone reports whether the party hears something again and again.

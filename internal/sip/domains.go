@@ -13,34 +13,52 @@ import (
 	"github.com/offhook/offhook/internal/call"
 )
 
-// domains finds our SIP domains by name.
+// domains finds our SIP domains by name, those that PBXs of elastic trunks call among them.
 type domains struct {
-	list  func() []call.Domain
-	index atomic.Pointer[domainIndex]
+	list   func() []call.Domain
+	trunks func() []call.Trunk
+	index  atomic.Pointer[domainIndex]
 }
 
-// domainIndex is made from one snapshot, which is told by its address.
+// domainIndex is made from one snapshot of each, which is told by its address.
 type domainIndex struct {
-	of     []call.Domain
-	byName map[string]*call.Domain
+	of      []call.Domain
+	trunks  []call.Trunk
+	byName  map[string]*call.Domain
+	elastic map[string]*call.Trunk // by SID
+}
+
+// present is the index of what there is now.
+func (d *domains) present() *domainIndex {
+	list, trunks := d.list(), d.trunks()
+	x := d.index.Load()
+	if x != nil && sameSlice(x.of, list) && sameSlice(x.trunks, trunks) {
+		return x
+	}
+	x = &domainIndex{of: list, trunks: trunks, byName: make(map[string]*call.Domain, len(list)), elastic: make(map[string]*call.Trunk)}
+	for i := range trunks {
+		if entrance, ok := trunks[i].Entrance(); ok {
+			x.byName[entrance.Name], x.elastic[entrance.SID] = &entrance, &trunks[i]
+		}
+	}
+	for i := range list {
+		x.byName[list[i].Name] = &list[i]
+	}
+	d.index.Store(x)
+	return x
 }
 
 // named is the domain of that host name, nil when it is none of ours.
 func (d *domains) named(host string) *call.Domain {
-	list := d.list()
-	if len(list) == 0 || host == "" {
+	x := d.present()
+	if len(x.byName) == 0 || host == "" {
 		return nil
-	}
-	x := d.index.Load()
-	if x == nil || len(x.of) != len(list) || &x.of[0] != &list[0] {
-		x = &domainIndex{of: list, byName: make(map[string]*call.Domain, len(list))}
-		for i := range list {
-			x.byName[list[i].Name] = &list[i]
-		}
-		d.index.Store(x)
 	}
 	return x.byName[strings.ToLower(strings.TrimSuffix(host, "."))]
 }
+
+// trunk is the elastic trunk whose entrance d is, nil for a domain of phones.
+func (d *domains) trunk(of *call.Domain) *call.Trunk { return d.present().elastic[of.SID] }
 
 const (
 	// strangerRate is how many requests a second somebody unknown may send to our domains, and strangerBurst how

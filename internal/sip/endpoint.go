@@ -116,7 +116,7 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		idle:     make(chan struct{}),
 		health:   newTargetHealth(cfg.Clock),
 
-		domains: domains{list: cfg.Domains}, challenger: newChallenger(cfg.Clock, cfg.Digests), guard: newGuard(cfg.Clock),
+		domains: domains{list: cfg.Domains, trunks: cfg.Trunks}, challenger: newChallenger(cfg.Clock, cfg.Digests), guard: newGuard(cfg.Clock),
 		strangers: newLimiter(cfg.Clock, strangerRate), crowd: newLimiter(cfg.Clock, allStrangers), pings: "keep-" + token(8) + "-",
 	}
 	e.strangers.burst = strangerBurst
@@ -339,7 +339,7 @@ func (e *Endpoint) admitConn(src netip.Addr) bool {
 	if e.trusted(src) || e.isOwn(src) || e.peerOfLeg(src) {
 		return true
 	}
-	if len(e.cfg.Domains()) > 0 && !e.guard.shut(src) { // it may be a phone; connections counts them
+	if len(e.domains.present().byName) > 0 && !e.guard.shut(src) { // it may be a phone; connections counts them
 		return true
 	}
 	e.refused(src)

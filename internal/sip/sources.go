@@ -76,7 +76,7 @@ func (s *sources) called(a netip.Addr) *call.Trunk {
 	return nil
 }
 
-func sameSlice(a, b []call.Trunk) bool {
+func sameSlice[T any](a, b []T) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
@@ -86,7 +86,7 @@ func (s *sources) buildLocked(trunks []call.Trunk) {
 	for i := range trunks {
 		t := &trunks[i]
 		if t.Kind == call.Elastic {
-			continue // a PBX: its calls are not a carrier's, it may owe a password, and there is nothing yet that asks
+			continue // a PBX: its calls are not a carrier's, and come in by the trunk's name
 		}
 		for _, p := range t.Sources {
 			if a := p.Addr(); a.Is4In6() {

@@ -57,7 +57,7 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 			e.dismiss(req, tx, f.code, f.reason, f.headers...)
 			return
 		}
-		trunk = nil
+		trunk = e.domains.trunk(domain)
 	} else if !ok {
 		tx.Terminate()
 		return
@@ -82,7 +82,7 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 			e.unclaim(key)
 		}
 	}()
-	if l = e.open(req, tx, &key, rec, src, hairpin, domain); l == nil {
+	if l = e.open(req, tx, &key, rec, src, hairpin, domain != nil); l == nil {
 		return
 	}
 	defer func() {
@@ -92,16 +92,17 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 		}
 	}()
 	info := e.describe(req, trunk, hairpin, src)
-	if domain != nil {
-		info.Domain, info.AuthUser = domain, user
+	info.AuthUser = user
+	if domain != nil && trunk == nil {
+		info.Domain = domain
 		info.To, info.From = recordOf(&req.Recipient), recordOf(&req.From().Address)
 	}
 	info.Taken = e.entry.taken(e.entry.name(key.callID, key.fromTag, branch))
 	e.cfg.OnInvite(l, info)
 }
 
-// open makes and starts the leg of an INVITE, or refuses the INVITE and returns nil.
-func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec inviteRecord, src netip.AddrPort, hairpin bool, domain *call.Domain) *Leg {
+// open makes and starts the leg of an INVITE, or refuses the INVITE and returns nil. phone: it may stand behind a NAT.
+func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec inviteRecord, src netip.AddrPort, hairpin, phone bool) *Leg {
 	if e.cfg.OnInvite == nil {
 		e.respond(req, tx, 480, "Temporarily Unavailable")
 		return nil
@@ -121,7 +122,7 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 	}
 	l := e.newLeg()
 	l.log = e.log.With("leg", "inbound", "sip_call_id", key.callID)
-	l.uas, l.hairpin, l.symmetric, l.state = true, hairpin, domain != nil, incoming
+	l.uas, l.hairpin, l.symmetric, l.state = true, hairpin, phone, incoming
 	l.in = in{req: req, tx: tx, reliable: hasOption(listHeader(req, "Require", ""), "100rel")}
 	l.hear(req)
 	var err error
