@@ -205,6 +205,9 @@ type Dialog struct {
 	Vias      []string `json:"vias,omitempty"`     // of his INVITE until it is answered, for a refusal,
 	Source    string   `json:"source,omitempty"`   // the host:port it came from
 	PeerCSeq  uint32   `json:"peerCseq,omitempty"` // and its CSeq
+
+	// Forks are the other phones that ring for the same call, until one answers.
+	Forks []*Dialog `json:"forks,omitempty"`
 }
 
 // Cause is why a call ended. The status tells the application what happened, the cause tells the operator.

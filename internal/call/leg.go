@@ -2,7 +2,7 @@ package call
 
 import "time"
 
-// LegEvent is what a leg tells the session that owns it: one of LegRinging, LegAnswered,
+// LegEvent is what a leg tells the session that owns it: one of LegMoved, LegRinging, LegAnswered,
 // LegDigit, LegHeld, LegReferred, LegReferAnswered, LegReferNotified, LegEnded.
 type LegEvent interface{ legEvent() }
 
@@ -12,6 +12,9 @@ type LegRinging struct {
 	EarlyMedia bool // an SDP answer came with it
 }
 
+// LegMoved says that the INVITE went to another address, since nobody was at the one before or it sent us on.
+type LegMoved struct{}
+
 // LegAnswered says that the callee picked up and media runs. Outbound legs only; at most once.
 type LegAnswered struct{}
 
@@ -20,10 +23,11 @@ type LegDigit struct {
 	Key byte // 0-9 * # A-D
 }
 
-// LegHeld says that the party put us on hold, or took us back (RFC 3264 section 8.4).
+// LegHeld says that the party put us on hold, or took us back (RFC 3264 section 8.4), and when the music that it sends
+// stops or begins.
 type LegHeld struct {
 	On    bool
-	Sends bool // music of its own comes meanwhile (sendonly)
+	Sends bool // music of its own comes meanwhile: sendonly, and it does send
 }
 
 // LegReferred says that the party asks us to connect the other one with somebody else (REFER, RFC 3515). It is
@@ -60,6 +64,7 @@ type LegEnded struct {
 	Canceled bool
 }
 
+func (LegMoved) legEvent()    {}
 func (LegRinging) legEvent()  {}
 func (LegAnswered) legEvent() {}
 func (LegDigit) legEvent()    {}

@@ -129,6 +129,17 @@ func (s *Stream) Hold() (on, sends bool) {
 	return s.negotiation.hold, s.negotiation.sends
 }
 
+// Received is how many packets of audio and keys came so far, 0 when the stream is over. It waits for the stream's
+// worker, a few milliseconds.
+func (s *Stream) Received() uint64 {
+	n := make(chan uint64, 1)
+	s.post(command{
+		do:   func(f *flow) { n <- f.stats().PacketsReceived },
+		drop: func() { n <- 0 },
+	})
+	return <-n
+}
+
 // PlayDigits queues keys: 0-9 A-D * #, and pauses, w of half a second and W of one. Anything else is left
 // out. They go out as telephone-events (RFC 4733) when the peer takes those, else as tones. done is as
 // Play's.

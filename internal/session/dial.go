@@ -33,6 +33,7 @@ type dialing struct {
 	done    bool              // the winner has ended, or goes its own way
 	left    bool              // the latter
 	closed  bool              // nobody else is called
+	starred bool              // the caller pressed * to end it
 
 	link   *link           // with whom a transfer connected the caller, instead of the winner; nil for nobody
 	awaits <-chan struct{} // the winner left while his transfer was not decided: how it ends is
@@ -145,6 +146,7 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 		case key := <-keys:
 			if key == '*' && d.verb.HangupOnStar {
 				d.s.trace("dial: * pressed")
+				d.starred = true
 				d.dropAll("* pressed by the caller")
 			}
 		case <-limit:
@@ -296,7 +298,7 @@ func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
 func sipQuery(headers map[string]string) string {
 	pairs := make([]string, 0, len(headers))
 	for name, value := range headers {
-		pairs = append(pairs, url.PathEscape(name)+"="+strings.ReplaceAll(url.PathEscape(value), "&", "%26"))
+		pairs = append(pairs, sipEscape(name)+"="+sipEscape(value))
 	}
 	if len(pairs) == 0 {
 		return ""
@@ -304,6 +306,9 @@ func sipQuery(headers map[string]string) string {
 	slices.Sort(pairs)
 	return "?" + strings.Join(pairs, "&")
 }
+
+// sipEscape escapes all but the unreserved, of which no part of a URI makes anything.
+func sipEscape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // checkFrom refuses a caller ID that the account may not present to a number (twiml section 3, callerId).
 func (d *dialing) checkFrom(ctx context.Context, c, parent *call.Call) error {
@@ -396,13 +401,23 @@ func (d *dialing) connect(ctx context.Context, r report) error {
 		return err
 	}
 	d.quiet()
-	s.trace("connected to %s", r.call.To)
-	d.bridgedAt = s.m.Clock.Now()
 	if strings.HasPrefix(d.verb.Record, "record-from-answer") {
 		d.record(ctx)
 	}
-	r.from.bridged.Store(d.tape)
-	connect(s, r.from)
+	// In the loop of the called one, which may be about to leave; and to its end, whatever becomes of the caller.
+	err := r.from.do(context.WithoutCancel(ctx), func() error {
+		if r.from.over || !r.from.inDial() {
+			return errApart
+		}
+		r.from.bridged.Store(d.tape)
+		connect(s, r.from)
+		return nil
+	})
+	if err != nil {
+		return nil //nolint:nilerr // a report that is on its way says what became of it
+	}
+	s.trace("connected to %s", r.call.To)
+	d.bridgedAt = s.m.Clock.Now()
 	d.limit = s.m.Clock.NewTimer(d.verb.TimeLimit)
 	return nil
 }
@@ -527,6 +542,8 @@ func (d *dialing) next() (step, error) {
 // status is DialCallStatus.
 func (d *dialing) status() call.Status {
 	switch {
+	case d.starred && d.bridgedAt.IsZero(): // whoever answered at that moment did not refuse
+		return call.Canceled
 	case d.winner != nil:
 		return call.Completed
 	case d.last != nil:

@@ -1,12 +1,15 @@
 package session
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
@@ -292,6 +295,92 @@ func TestStarDropsTheCalledParty(t *testing.T) {
 	}
 }
 
+// A caller who presses * while somebody answers has ended it himself: that one did not refuse.
+func TestStarAtTheMomentOfTheAnswer(t *testing.T) {
+	c := dial(t, `<Dial action="/after" hangupOnStar="true"><Number url="/whisper">+15550102</Number></Dial>`, map[string]string{"/whisper": `<Pause length="60"/>`})
+	called := c.leg()
+	called.events <- call.LegAnswered{}
+	c.asked("/whisper")
+	c.caller.press('*')
+	c.comes("the called party is dropped", called.hungUp)
+	if got := c.asked("/after"); got.Get("DialCallStatus") != "canceled" || got.Get("DialBridged") != "false" {
+		t.Errorf("action: %v", got)
+	}
+}
+
+// Who is redirected while the caller is being connected with him does not hear the caller.
+func TestRedirectOfTheCalledPartyAsItIsConnected(t *testing.T) {
+	c := inboundDial(t, `<Dial answerOnBridge="true" action="/after">+15550102</Dial>`, map[string]string{"/after": `<Pause length="60"/>`, "/new": `<Pause length="60"/>`})
+	called := c.leg()
+	answering, redirected := make(chan struct{}), make(chan struct{})
+	c.store.fails(func(saved *call.Call) error {
+		if saved.SID == c.call.SID && saved.Status == call.InProgress && redirected != nil {
+			close(answering)
+			<-redirected
+			redirected = nil
+		}
+		return nil
+	})
+	called.events <- call.LegAnswered{}
+	c.comes("the caller is being answered", answering)
+	child := c.children()[0]
+	if _, err := c.Update(t.Context(), c.account.SID, child.SID, call.UpdateParams{URL: c.app.URL + "/new"}); err != nil {
+		t.Fatal(err)
+	}
+	c.asked("/new")
+	close(redirected)
+	if got := c.asked("/after"); got.Get("DialBridged") != "false" || got.Get("DialCallStatus") != "completed" {
+		t.Errorf("action: %v", got)
+	}
+	if c.caller.hearing() != nil || called.hearing() != nil {
+		t.Error("they hear each other")
+	}
+}
+
+// setClock tells what timers are set to.
+type setClock struct {
+	clock.Clock
+	set chan time.Duration
+}
+
+type setTimer struct {
+	clock.Timer
+	set chan time.Duration
+}
+
+func (c setClock) NewTimer(d time.Duration) clock.Timer { return setTimer{c.Clock.NewTimer(d), c.set} }
+
+func (t setTimer) Reset(d time.Duration) bool {
+	t.set <- d
+	return t.Timer.Reset(d)
+}
+
+func TestThePartiesOfADialHaveSomeMoreTime(t *testing.T) {
+	clk := setClock{clock.System, make(chan time.Duration, 1000)}
+	c := dial(t, `<Dial timeout="20">+15550102</Dial>`, nil, func(cfg *Config) { cfg.Clock = clk })
+	c.leg()
+	for _, want := range []time.Duration{call.DefaultTimeout, 20*time.Second + dialBuffer} {
+		for got := time.Duration(0); got != want; {
+			select {
+			case got = <-clk.set:
+			case <-clock.System.NewTimer(patience).C():
+				t.Fatalf("no timer of %v was set", want)
+			}
+		}
+	}
+}
+
+func TestHeadersOfASipNounAreEscaped(t *testing.T) {
+	want := map[string]string{"X-A": "a=b@c&d;e f+g%h,i?j", "X-B": "ü"}
+	uri := "sip:a@h" + sipQuery(want)
+	if target, got, err := call.SplitSIP(uri); err != nil || target != "sip:a@h" || !maps.Equal(got, want) {
+		t.Errorf("%s: %s, %v, %v", uri, target, got, err)
+	}
+	if strings.ContainsAny(strings.ReplaceAll(uri[len("sip:a@h?"):], "X-A=", ""), "@;, ") || strings.Count(uri, "=") != 2 {
+		t.Errorf("not escaped: %s", uri)
+	}
+}
+
 func TestTimeLimitOfADial(t *testing.T) {
 	c := dial(t, `<Dial action="/after" timeLimit="20">+15550102</Dial>`, nil, func(cfg *Config) { cfg.Clock = hastyClock{clock.System} })
 	called := c.leg()
@@ -405,10 +494,14 @@ func TestHoldOfOnePartyLetsTheOtherHearMusic(t *testing.T) {
 }
 
 // inboundDial is a call from outside that runs <Dial>.
-func inboundDial(t *testing.T, verb string) *conversation {
+func inboundDial(t *testing.T, verb string, more ...map[string]string) *conversation {
 	t.Helper()
 	c := &conversation{world: newWorld(t)}
-	c.app = newDialApp(t, map[string]string{"/": verb})
+	pages := map[string]string{"/": verb}
+	for _, m := range more {
+		maps.Copy(pages, m)
+	}
+	c.app = newDialApp(t, pages)
 	n := &call.Number{SID: "PN1", AccountSID: c.account.SID, PhoneNumber: "+15550199", VoiceURL: c.app.URL + "/", VoiceMethod: "POST"}
 	if err := c.store.CreateNumber(t.Context(), n); err != nil {
 		t.Fatal(err)

@@ -44,6 +44,15 @@ func (m *Manager) fork(legs []Leg) *fork {
 // Events is Leg's; nothing more comes after take.
 func (f *fork) Events() <-chan call.LegEvent { return f.events }
 
+// Dialog is that of the first, with the others'.
+func (f *fork) Dialog() *call.Dialog {
+	d := *f.Leg.Dialog()
+	for _, l := range f.legs[1:] {
+		d.Forks = append(d.Forks, l.Dialog())
+	}
+	return &d
+}
+
 // Invite calls all.
 func (f *fork) Invite() {
 	for _, l := range f.legs {

@@ -232,3 +232,33 @@ func TestAShutdownDoesNotWaitForPhonesThatAreGone(t *testing.T) {
 	}()
 	w.comes("the end of the shutdown", drained)
 }
+
+// What is stored of a call says how to cancel it wherever it rings.
+func TestEveryPhoneOfAForkIsStored(t *testing.T) {
+	w, _ := phones(t)
+	c := w.create("<Response/>", to("sip:ann@shop.example"))
+	a, b := w.leg(), w.leg()
+	w.comes("the INVITE", b.invited)
+	d := w.stored(c.SID).Dialog
+	if d.CallID != a.callID || len(d.Forks) != 1 || d.Forks[0].CallID != b.callID {
+		t.Fatalf("%+v", d)
+	}
+	b.events <- call.LegAnswered{}
+	w.until("the one that answered is left", func() bool {
+		d := w.stored(c.SID).Dialog
+		return d.CallID == b.callID && len(d.Forks) == 0
+	})
+}
+
+func TestWhereACallWentIsStored(t *testing.T) {
+	w := newWorld(t)
+	c := w.create("<Response/>")
+	l := w.leg()
+	w.comes("the INVITE", l.invited)
+	l.set(func() { l.callID = "elsewhere" })
+	l.events <- call.LegMoved{}
+	w.until("the new address is stored", func() bool { return w.stored(c.SID).Dialog.CallID == "elsewhere" })
+	if got := w.stored(c.SID).Status; got != call.Queued {
+		t.Errorf("%s", got)
+	}
+}

@@ -73,6 +73,8 @@ type Manager struct {
 	taken   atomic.Uint64 // calls ever made live
 	metrics *metrics
 
+	joining chan struct{} // capacity 1: held by whoever joins two calls
+
 	mu       sync.Mutex
 	live     map[string]*Session
 	lanes    map[string]*lane
@@ -96,7 +98,7 @@ func NewManager(cfg Config) *Manager {
 	early, leave := context.WithCancel(ctx)
 	return &Manager{
 		Config: cfg, ctx: ctx, cancel: cancel, early: early, leave: leave,
-		live: map[string]*Session{}, lanes: map[string]*lane{}, metrics: newMetrics(),
+		live: map[string]*Session{}, lanes: map[string]*lane{}, metrics: newMetrics(), joining: make(chan struct{}, 1),
 	}
 }
 
@@ -170,11 +172,13 @@ func (m *Manager) endStored(ctx context.Context, c *call.Call, level slog.Level)
 	if c.Dialog == nil {
 		return
 	}
-	m.sessions.Go(func() {
-		if err := m.Dialer.EndStored(ctx, c.Dialog, !c.AnsweredAt.IsZero()); err != nil {
-			m.Log.Log(ctx, level, "a call of the last run was not ended at its other side", "call_sid", c.SID, "err", err)
-		}
-	})
+	for _, d := range append([]*call.Dialog{c.Dialog}, c.Dialog.Forks...) {
+		m.sessions.Go(func() {
+			if err := m.Dialer.EndStored(ctx, d, !c.AnsweredAt.IsZero()); err != nil {
+				m.Log.Log(ctx, level, "a call of the last run was not ended at its other side", "call_sid", c.SID, "err", err)
+			}
+		})
+	}
 }
 
 // settle finalises a call whose process is gone: completed when it was answered, else failed.

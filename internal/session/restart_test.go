@@ -36,7 +36,7 @@ func TestARestartTellsEveryOtherParty(t *testing.T) {
 		c.Dialer = u
 	})
 	now := w.Clock.Now()
-	left := func(id string, status call.Status, answered bool, ended time.Time, local bool) string {
+	left := func(id string, status call.Status, answered bool, ended time.Time, local bool, forks ...string) string {
 		c := &call.Call{
 			SID: "CA" + id, AccountSID: w.account.SID, To: "+15550100", From: "+15550101", Direction: call.OutboundAPI,
 			Status: status, DateCreated: now, DateUpdated: now, DialedAt: now, EndedAt: ended,
@@ -45,13 +45,16 @@ func TestARestartTellsEveryOtherParty(t *testing.T) {
 		if answered {
 			c.AnsweredAt = now
 		}
+		for _, id := range forks {
+			c.Dialog.Forks = append(c.Dialog.Forks, &call.Dialog{CallID: id})
+		}
 		if err := w.store.AddCall(t.Context(), c, call.Change{}); err != nil {
 			t.Fatal(err)
 		}
 		return c.SID
 	}
 	dialled := left("dialled", call.Queued, false, time.Time{}, false)
-	ringing := left("ringing", call.Ringing, false, time.Time{}, false)
+	ringing := left("ringing", call.Ringing, false, time.Time{}, false, "other-phone")
 	talking := left("talking", call.InProgress, true, time.Time{}, false)
 	left("hung-up", call.Completed, true, now, true)
 	left("given-up", call.NoAnswer, false, now, true)
@@ -66,7 +69,7 @@ func TestARestartTellsEveryOtherParty(t *testing.T) {
 			t.Errorf("%s is %s, want %s", sid, got, want)
 		}
 	}
-	want := []string{"BYE hung-up", "BYE talking", "CANCEL dialled", "CANCEL given-up", "CANCEL ringing"}
+	want := []string{"BYE hung-up", "BYE talking", "CANCEL dialled", "CANCEL given-up", "CANCEL other-phone", "CANCEL ringing"}
 	w.until("the other parties were told", func() bool {
 		u.mu.Lock()
 		defer u.mu.Unlock()

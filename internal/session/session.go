@@ -28,6 +28,8 @@ const (
 	laterTimeout = 2 * time.Second
 	// maxNotes bounds the notifications of a call that wait to be stored, those of a write that failed included.
 	maxNotes = 100
+	// dialBuffer is what the parties of a <Dial> have beyond its timeout (twiml section 3, timeout).
+	dialBuffer = 5 * time.Second
 	// storeRetry is how long a store that refused a write is left alone.
 	storeRetry = time.Second
 )
@@ -181,6 +183,9 @@ func (s *Session) place(ctx context.Context) error {
 	timeout := call.DefaultTimeout
 	if s.call.Options.Timeout > 0 {
 		timeout = time.Duration(s.call.Options.Timeout) * time.Second
+	}
+	if s.child != nil {
+		timeout += dialBuffer
 	}
 	s.ringing.Reset(timeout)
 	s.m.metrics.dialled(s.call.QueueTime)
@@ -342,6 +347,12 @@ func (s *Session) onLeg(e call.LegEvent) {
 		s.move(call.Ringing, "ringing", "ringing")
 		if !s.over {
 			s.report(report{kind: childRings, earlyMedia: e.EarlyMedia})
+		}
+	case call.LegMoved:
+		s.trace("INVITE %s", s.leg.Dialog().Target)
+		s.call.Dialog = s.leg.Dialog()
+		if err := s.save("", "", laterTimeout); err != nil {
+			s.storeFailed(err)
 		}
 	case call.LegAnswered:
 		s.ringing.Stop()

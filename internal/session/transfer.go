@@ -207,7 +207,7 @@ func (t *transfer) attended(ctx context.Context, other, replaced *Session) {
 		return
 	}
 	s.leg.ReferReply(t.ask.ID, 202)
-	err := s.m.join(ctx, []*Session{s, replaced}, other, second)
+	err := s.m.alone(ctx, func() error { return s.m.join(ctx, []*Session{s, replaced}, other, second) })
 	t.decide()
 	if err != nil {
 		s.leg.ReferNotify(t.ask.ID, 480, "Temporarily Unavailable")
@@ -239,8 +239,24 @@ func (m *Manager) byDialog(r *call.Replaces) *Session {
 	return nil
 }
 
-// join connects x and y, whose parties leave. docs/transfers.md has the rules.
+// alone runs f while no other call is joined: two that had a party in common would take it from each other half-way.
+func (m *Manager) alone(ctx context.Context, f func() error) error {
+	select {
+	case m.joining <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-m.joining }()
+	return f()
+}
+
+// join connects x and y, whose parties leave, alone. docs/transfers.md has the rules.
 func (m *Manager) join(ctx context.Context, leaving []*Session, x, y *Session) error {
+	for _, s := range append([]*Session{x, y}, leaving...) {
+		if s.leaving.Load() { // another transfer was first
+			return errApart
+		}
+	}
 	for _, s := range leaving { // but those whom a Dial of x or y has called
 		err := s.do(ctx, func() error {
 			if s.inDial() {
@@ -390,8 +406,7 @@ func (m *Manager) replace(leg Leg, in call.InboundLeg, refuse func(code int, rea
 		refuse(503, "Service Unavailable")
 		return
 	}
-	other := old.partner.Load()
-	if other == nil {
+	if old.partner.Load() == nil {
 		refuse(480, "Temporarily Unavailable")
 		return
 	}
@@ -428,7 +443,7 @@ func (m *Manager) replace(leg Leg, in call.InboundLeg, refuse func(code int, rea
 	s.attach(leg)
 	s.ready = true
 	run := func(ctx context.Context) {
-		_ = s.live(ctx, func() error { s.takeOver(ctx, old, other); return nil })
+		_ = s.live(ctx, func() error { s.takeOver(ctx, old); return nil })
 	}
 	if !m.adopt(s, run) {
 		refuse(503, "Service Unavailable")
@@ -437,7 +452,7 @@ func (m *Manager) replace(leg Leg, in call.InboundLeg, refuse func(code int, rea
 }
 
 // takeOver runs a call that takes the place of old.
-func (s *Session) takeOver(ctx context.Context, old, other *Session) {
+func (s *Session) takeOver(ctx context.Context, old *Session) {
 	s.trace("INVITE from %s, to take the place of %s", s.call.From, old.sid)
 	s.inviteSpan(telemetry.Server, s.call.DateCreated)
 	if err := s.connect(ctx); err != nil {
@@ -451,7 +466,13 @@ func (s *Session) takeOver(ctx context.Context, old, other *Session) {
 		_ = s.guarded(func() error {
 			err := s.do(ctx, s.answer)
 			if err == nil {
-				err = s.m.join(ctx, []*Session{old}, s, other)
+				err = s.m.alone(ctx, func() error {
+					other := old.partner.Load() // whom it has now
+					if other == nil {
+						return errApart
+					}
+					return s.m.join(ctx, []*Session{old}, s, other)
+				})
 			}
 			leaves, why := old, "replaced by "+s.sid
 			if err != nil {

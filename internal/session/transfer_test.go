@@ -426,6 +426,36 @@ func TestACallTakesThePlaceOfAnother(t *testing.T) {
 	}
 }
 
+// Two phones want the same place at once: one of them has it, the other's call ends, and nobody is left half connected.
+func TestTwoCallsTakeThePlaceOfOne(t *testing.T) {
+	c, called := bridged(t, `action="/after"`, map[string]string{"/after": "<Hangup/>"})
+	both := []*actor{newActor(), newActor()}
+	c.joining <- struct{}{} // somebody else is being joined
+	for _, l := range both {
+		c.Inbound(l, call.InboundLeg{To: "x@h", From: "d@h", Source: "127.0.0.1:5060", Replaces: called.replaces(), Domain: &call.Domain{
+			Record: call.Record{SID: "SD1", AccountSID: c.account.SID}, Name: "shop.example",
+		}})
+	}
+	for _, l := range both {
+		c.until("both are answered", func() bool { answered, _ := l.did(); return answered })
+	}
+	<-c.joining
+	c.until("one is connected, the other over", func() bool {
+		if both[1].hearing() != nil {
+			both[0], both[1] = both[1], both[0]
+		}
+		return both[0].hearing() == Leg(c.caller) && both[1].ended()
+	})
+	c.talking(both[0], c.caller)
+	if o := c.stored(c.of(both[0]).sid).Options; o.SIPDomain != "shop.example" || o.SIPDomainSID != "SD1" {
+		t.Errorf("the domain: %+v", o)
+	}
+	both[0].leaves()
+	if got := c.asked("/after"); got.Get("DialCallStatus") != "completed" {
+		t.Errorf("action: %v", got)
+	}
+}
+
 // The API ends or redirects a party that was joined: the other one is free for what is next, or over.
 func TestWhoWasJoinedIsRedirected(t *testing.T) {
 	c, called := bridged(t, `action="/after"`, map[string]string{"/after": `<Gather timeout="60"/>`, "/other": `<Gather timeout="60"/>`})

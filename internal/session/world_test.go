@@ -104,6 +104,8 @@ func newActor() *actor {
 }
 
 func (l *actor) Dialog() *call.Dialog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return &call.Dialog{CallID: l.callID, LocalTag: "ours", RemoteTag: "theirs"}
 }
 func (l *actor) Events() <-chan call.LegEvent { return l.events }

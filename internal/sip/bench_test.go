@@ -31,6 +31,7 @@ func (nullStream) Loop(*audio.Clip)                  {}
 func (nullStream) Hear(MediaStream)                  {}
 func (nullStream) Secure()                           {}
 func (nullStream) Hold() (on, sends bool)            { return false, false }
+func (nullStream) Received() uint64                  { return 0 }
 func (nullStream) Tap(audio.Tap) func()              { return func() {} }
 func (nullStream) Close()                            {}
 

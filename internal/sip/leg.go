@@ -83,6 +83,7 @@ type Leg struct {
 	mediaOff bool // the stream was closed
 	rang     bool
 	early    bool         // and can be heard
+	agreed   call.LegHeld // as it was agreed on last
 	holding  call.LegHeld // as the owner knows it
 
 	out      out // the INVITE we sent
@@ -389,7 +390,31 @@ func (l *Leg) tellHold() {
 	if !now.On {
 		now.Sends = false // it is no news that it speaks
 	}
-	if now != l.holding && (l.state == accepted || l.state == confirmed) && l.hasRoom() {
+	if now == l.agreed || l.state != accepted && l.state != confirmed || !l.hasRoom() {
+		return
+	}
+	l.agreed = now
+	l.hold(now)
+	l.cancelTimer("hold")
+	if now.Sends {
+		l.listen(l.media.Received())
+	}
+}
+
+// holdSilence is how long a party that holds may send nothing before that counts as no music of its own.
+const holdSilence = time.Second
+
+// listen tells the owner whether a party that holds, and said that it would send, does: received is how much had come.
+func (l *Leg) listen(received uint64) {
+	l.after("hold", holdSilence, func() {
+		n := l.media.Received()
+		l.hold(call.LegHeld{On: true, Sends: n > received})
+		l.listen(n)
+	})
+}
+
+func (l *Leg) hold(now call.LegHeld) {
+	if now != l.holding && l.hasRoom() {
 		l.holding = now
 		l.emit(now)
 	}

@@ -51,6 +51,7 @@ type MediaStream interface {
 	Hear(other MediaStream)         // this party hears the other from now on, nil ends it; what plays is heard instead
 	Secure()                        // only SRTP from now on; before the first description
 	Hold() (on, sends bool)         // of the last offer or answer of the peer: it takes no audio, it may send some
+	Received() uint64               // packets of audio that came so far
 	Tap(t audio.Tap) (untap func()) // t gets what the party says and hears
 	Close()
 }

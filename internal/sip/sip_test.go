@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,9 @@ type fakeStream struct {
 	closed   bool
 	secure   bool
 	refuse   error
+
+	hold, sends bool          // of the peer
+	received    atomic.Uint64 // packets
 }
 
 func (m *fakeMedia) Open(_ netip.Addr, s MediaSink) (MediaStream, error) {
@@ -104,9 +108,16 @@ func (f *fakeStream) Flush()                            {}
 func (f *fakeStream) Loop(*audio.Clip)                  {}
 func (f *fakeStream) Hear(MediaStream)                  {}
 func (f *fakeStream) Secure()                           { f.mu.Lock(); f.secure = true; f.mu.Unlock() }
-func (f *fakeStream) Hold() (on, sends bool)            { return false, false }
-func (f *fakeStream) Tap(audio.Tap) func()              { return func() {} }
-func (f *fakeStream) Close()                            { f.mu.Lock(); f.closed = true; f.mu.Unlock() }
+func (f *fakeStream) Received() uint64                  { return f.received.Load() }
+
+func (f *fakeStream) Hold() (on, sends bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hold, f.sends
+}
+
+func (f *fakeStream) Tap(audio.Tap) func() { return func() {} }
+func (f *fakeStream) Close()               { f.mu.Lock(); f.closed = true; f.mu.Unlock() }
 
 func (f *fakeStream) state() (started, closed bool, answered, accepted int) {
 	f.mu.Lock()
@@ -191,19 +202,21 @@ func next[E call.LegEvent](t testing.TB, l *Leg) E {
 
 func nextWithin[E call.LegEvent](t testing.TB, l *Leg, d time.Duration) E {
 	t.Helper()
-	select {
-	case ev, ok := <-l.Events():
-		if !ok {
-			t.Fatalf("events closed, want %T", *new(E))
+	for late := time.After(d); ; {
+		select {
+		case ev, ok := <-l.Events():
+			if !ok {
+				t.Fatalf("events closed, want %T", *new(E))
+			}
+			if e, ok := ev.(E); ok {
+				return e
+			}
+			if _, ok := ev.(call.LegMoved); !ok { // few tests want that
+				t.Fatalf("event %T %+v, want %T", ev, ev, *new(E))
+			}
+		case <-late:
+			t.Fatalf("no event, want %T", *new(E))
 		}
-		e, ok := ev.(E)
-		if !ok {
-			t.Fatalf("event %T %+v, want %T", ev, ev, *new(E))
-		}
-		return e
-	case <-time.After(d):
-		t.Fatalf("no event, want %T", *new(E))
-		panic("unreachable")
 	}
 }
 

@@ -225,7 +225,7 @@ func (l *Leg) retargeted(uri sip.Uri, found []candidate, err error) {
 		}
 		l.out.candidates, l.out.transport, l.out.origin = found, found[0].transport, found[0].addr
 		l.out.challenges, l.auth = 0, nil
-		l.again()
+		l.elsewhere()
 	}
 }
 

@@ -37,7 +37,8 @@ func TestTheNextTarget(t *testing.T) {
 	if pai := headerValue(inv, "P-Asserted-Identity", ""); !strings.HasPrefix(pai, "<sip:+15550001111@127.0.0.1:") {
 		t.Errorf("P-Asserted-Identity %q", pai)
 	}
-	full.answer(inv, 503, "full")
+	next[call.LegMoved](t, out)
+	full.answer(inv, 500, "full")
 	full.request("ACK")
 	answered(t, good, out)
 

@@ -319,8 +319,16 @@ func (l *Leg) next() bool {
 	if l.out.redirects == 0 { // the same host
 		l.out.origin = l.out.candidates[0].addr
 	}
-	l.again()
+	l.elsewhere()
 	return true
+}
+
+// elsewhere sends the INVITE to another address, of which the owner is told: somebody else may have to cancel it.
+func (l *Leg) elsewhere() {
+	l.again()
+	if l.hasRoom() {
+		l.emit(call.LegMoved{})
+	}
 }
 
 func (l *Leg) onProvisional(res *sip.Response) {
@@ -472,7 +480,7 @@ func (l *Leg) onFailure(res *sip.Response) {
 			l.again()
 			return
 		}
-	case code == 503 && !l.rang && l.next():
+	case code >= 500 && code < 600 && !l.rang && l.next(): // call-lifecycle section 1
 		return
 	}
 	l.finish(cause, false)
@@ -522,7 +530,7 @@ func (l *Leg) redirected(uri sip.Uri, found []candidate, err error) {
 		l.finish(call.Cause{SIPCode: 503, Reason: "redirected to " + uri.String() + ": " + err.Error()}, false)
 	default:
 		l.out.candidates = found
-		l.again()
+		l.elsewhere()
 	}
 }
 
