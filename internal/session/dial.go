@@ -25,6 +25,7 @@ type dialing struct {
 	group   string // GP…, of calls that ring together
 	reports chan report
 	links   chan *link    // a transfer connects the caller with somebody else
+	pickups chan pickup   // another phone takes a call that rings
 	gone    chan struct{} // closed when the Dial is over
 
 	waiting []attempt         // not called yet, in order
@@ -32,6 +33,7 @@ type dialing struct {
 	winner  *Session          // the first that answered
 	done    bool              // the winner has ended, or goes its own way
 	left    bool              // the latter
+	picked  bool              // another phone took the call instead of who was called
 	closed  bool              // nobody else is called
 	starred bool              // the caller pressed * to end it
 
@@ -60,7 +62,7 @@ func (s *Session) dialVerb(ctx context.Context, doc *document, v *twiml.Dial) (s
 	if err := unready(v); err != nil {
 		return nextVerb, err
 	}
-	d := &dialing{s: s, doc: doc, verb: v, ringing: map[*Session]bool{}, links: make(chan *link), gone: make(chan struct{})}
+	d := &dialing{s: s, doc: doc, verb: v, ringing: map[*Session]bool{}, links: make(chan *link), pickups: make(chan pickup), gone: make(chan struct{})}
 	calls := 0
 	for _, n := range v.Nouns {
 		a := attempt{noun: n}
@@ -126,7 +128,7 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 		d.record(ctx)
 	}
 	d.call(ctx)
-	for !d.done && (d.winner != nil || len(d.ringing) > 0) {
+	for !d.done && (d.winner != nil || d.picked || len(d.ringing) > 0) {
 		select {
 		case r := <-d.reports:
 			if err := d.onReport(ctx, r); err != nil {
@@ -138,6 +140,11 @@ func (d *dialing) run(ctx context.Context) (step, error) {
 			}
 		case l := <-d.links:
 			d.joined(l)
+		case p := <-d.pickups:
+			p.done <- d.pickedUp(ctx, p)
+			if d.limit != nil {
+				limit = d.limit.C()
+			}
 		case <-d.linkOver():
 			d.done = true
 			d.s.disconnect()
@@ -400,26 +407,37 @@ func (d *dialing) connect(ctx context.Context, r report) error {
 		}
 		return err
 	}
-	d.quiet()
-	if strings.HasPrefix(d.verb.Record, "record-from-answer") {
-		d.record(ctx)
-	}
-	// In the loop of the called one, which may be about to leave; and to its end, whatever becomes of the caller.
-	err := r.from.do(context.WithoutCancel(ctx), func() error {
+	err := d.bridge(ctx, r.from, func() error {
 		if r.from.over || !r.from.inDial() {
 			return errApart
 		}
 		r.from.bridged.Store(d.tape)
-		connect(s, r.from)
 		return nil
 	})
-	if err != nil {
-		return nil //nolint:nilerr // a report that is on its way says what became of it
+	if err == nil {
+		s.trace("connected to %s", r.call.To)
 	}
-	s.trace("connected to %s", r.call.To)
-	d.bridgedAt = s.m.Clock.Now()
-	d.limit = s.m.Clock.NewTimer(d.verb.TimeLimit)
-	return nil
+	return nil //nolint:nilerr // a report that is on its way says what became of it
+}
+
+// bridge lets the caller and another party hear each other, if that one is ready in its own loop, where it may be about
+// to leave; and does so to the end, whatever becomes of the caller.
+func (d *dialing) bridge(ctx context.Context, with *Session, ready func() error) error {
+	d.quiet()
+	if strings.HasPrefix(d.verb.Record, "record-from-answer") {
+		d.record(ctx)
+	}
+	err := with.do(context.WithoutCancel(ctx), func() error {
+		if err := ready(); err != nil {
+			return err
+		}
+		connect(d.s, with)
+		return nil
+	})
+	if err == nil {
+		d.bridgedAt, d.limit = d.s.m.Clock.Now(), d.s.m.Clock.NewTimer(d.verb.TimeLimit)
+	}
+	return err
 }
 
 // disconnect ends the connection at the caller's side.
@@ -432,11 +450,11 @@ func (d *dialing) disconnect() {
 // joined goes on with the party that a transfer brought, instead of the winner, whose call ends. The action will
 // speak of his all the same: it is the one that this Dial made.
 func (d *dialing) joined(l *link) {
-	if d.winner == nil { // he was called away from whom he talked to, and this Dial still rings
+	if d.winner == nil && !d.picked { // he was called away from whom he talked to, and this Dial still rings
 		l.end()
 		return
 	}
-	if d.link == nil && !d.left && d.awaits == nil {
+	if d.link == nil && !d.left && d.awaits == nil && !d.picked {
 		d.last = d.sofar()
 	}
 	d.link, d.awaits = l, nil
@@ -475,7 +493,7 @@ func (d *dialing) onOver(ctx context.Context, r report) {
 		}
 		return
 	}
-	if d.winner != nil {
+	if d.winner != nil || d.picked {
 		return
 	}
 	if d.last == nil || says(r.call.Status) >= says(d.last.Status) {
@@ -544,7 +562,7 @@ func (d *dialing) status() call.Status {
 	switch {
 	case d.starred && d.bridgedAt.IsZero(): // whoever answered at that moment did not refuse
 		return call.Canceled
-	case d.winner != nil:
+	case d.winner != nil, d.picked:
 		return call.Completed
 	case d.last != nil:
 		return d.last.Status
@@ -607,12 +625,12 @@ func (d *dialing) abandon(ctx context.Context) {
 	d.disconnect()
 	status := call.Canceled
 	for child := range d.ringing { // the first of them speaks for all
-		if c := child.snapshot.Load(); d.last == nil || d.last.Status != call.Canceled || c.SID < d.last.SID {
+		if c := child.snapshot.Load(); !d.picked && (d.last == nil || d.last.Status != call.Canceled || c.SID < d.last.SID) {
 			d.last = c.Clone()
 			d.last.Status = call.Canceled
 		}
 	}
-	if d.winner != nil {
+	if d.winner != nil || d.picked {
 		status = call.Completed
 		if !d.left && d.link == nil {
 			d.last = d.sofar()

@@ -396,17 +396,17 @@ func (m *Manager) replace(leg Leg, in call.InboundLeg, refuse func(code int, rea
 		in.Domain != nil && in.Domain.AccountSID != old.account():
 		refuse(481, "Call/Transaction Does Not Exist")
 		return
-	case old.snapshot.Load().Status != call.InProgress: // a call that rings is not picked up in this way
+	case old.snapshot.Load().Status != call.InProgress && !old.rings(): // only a call of ours that rings is picked up
 		refuse(481, "Call/Transaction Does Not Exist")
 		return
-	case in.Replaces.EarlyOnly:
+	case in.Replaces.EarlyOnly && !old.rings():
 		refuse(486, "Busy Here")
 		return
 	case m.Draining():
 		refuse(503, "Service Unavailable")
 		return
 	}
-	if old.partner.Load() == nil {
+	if old.partner.Load() == nil && !old.rings() {
 		refuse(480, "Temporarily Unavailable")
 		return
 	}
@@ -464,6 +464,9 @@ func (s *Session) takeOver(ctx context.Context, old *Session) {
 		ctx, cancel := context.WithTimeout(s.m.ctx, transferTimeout)
 		defer cancel()
 		_ = s.guarded(func() error {
+			if old.rings() {
+				return s.pickUp(ctx, old)
+			}
 			err := s.do(ctx, s.answer)
 			if err == nil {
 				err = s.m.alone(ctx, func() error {
@@ -485,4 +488,69 @@ func (s *Session) takeOver(ctx context.Context, old *Session) {
 		})
 	})
 	s.run(ctx)
+}
+
+// rings reports whether s is a party of a <Dial> that rings: RFC 3891 section 3 lets another phone take only a call that
+// we make.
+func (s *Session) rings() bool {
+	return s.child != nil && s.snapshot.Load().Status == call.Ringing
+}
+
+// pickup is a call that takes the place of a party of a <Dial> that rings.
+type pickup struct {
+	by, old *Session
+	link    *link // between by and the caller
+	done    chan error
+}
+
+// pickUp takes the place of old, which rings.
+func (s *Session) pickUp(ctx context.Context, old *Session) error {
+	p := pickup{s, old, newLink(), make(chan error, 1)}
+	d, err := old.child.dialing, errApart
+	select {
+	case d.pickups <- p:
+		err = <-p.done
+	case <-d.gone:
+	case <-ctx.Done():
+	}
+	if err == nil {
+		return nil
+	}
+	return s.do(ctx, func() error { // it was answered meanwhile, or given up
+		status := call.Failed
+		if s.call.Status == call.InProgress {
+			status = call.Completed
+		}
+		s.hangup(status, call.Cause{SIPCode: 481, Reason: "Call/Transaction Does Not Exist", Local: true})
+		return nil
+	})
+}
+
+// pickedUp connects the caller with the phone that takes a call which rings elsewhere, and lets nobody ring any more.
+func (d *dialing) pickedUp(ctx context.Context, p pickup) error {
+	if d.winner != nil || d.closed || !d.ringing[p.old] {
+		return errApart
+	}
+	for _, s := range []*Session{p.by, d.s} {
+		if err := s.do(ctx, s.answer); err != nil {
+			return err
+		}
+	}
+	d.picked, d.closed, d.waiting = true, true, nil
+	d.last = p.old.snapshot.Load().Clone()
+	d.last.Status = call.Canceled
+	d.dropRinging("picked up by another phone")
+	d.link = p.link
+	err := d.bridge(ctx, p.by, func() error {
+		if p.by.over {
+			return errOver
+		}
+		p.by.tie = p.link
+		return nil
+	})
+	if err != nil { // it has gone
+		p.link.end()
+	}
+	d.s.trace("picked up by %s", p.by.sid)
+	return nil
 }

@@ -426,6 +426,66 @@ func TestACallTakesThePlaceOfAnother(t *testing.T) {
 	}
 }
 
+// A phone takes a call that rings at others (RFC 3891 section 3: only one that we make).
+func TestACallThatRingsIsPickedUp(t *testing.T) {
+	c := inboundDial(t, `<Dial answerOnBridge="true" action="/after"><Number>+15550102</Number><Number>+15550103</Number></Dial>`, map[string]string{"/after": "<Hangup/>"})
+	first, second := c.leg(), c.leg()
+	c.comes("INVITE", first.invited)
+	picks := func(r *call.Replaces) *actor {
+		l := newActor()
+		c.Inbound(l, call.InboundLeg{To: "x@h", From: "d@h", Source: "127.0.0.1:5060", Replaces: r})
+		return l
+	}
+	for name, l := range map[string]*actor{"not ringing yet": first, "called us": c.caller} {
+		if _, code := picks(l.replaces()).did(); code != 481 {
+			t.Errorf("%s: %d", name, code)
+		}
+	}
+	first.events <- call.LegRinging{Code: 180}
+	child := c.of(first).sid
+	c.is(child, call.Ringing)
+	early := first.replaces()
+	early.EarlyOnly = true
+	l := picks(early)
+	c.talking(l, c.caller)
+	if answered, _ := c.caller.did(); !answered {
+		t.Error("the caller was not answered")
+	}
+	c.comes("CANCEL", first.hungUp)
+	c.comes("CANCEL", second.hungUp)
+	c.is(child, call.Canceled)
+	sid := c.of(l).sid
+	l.leaves()
+	if got := c.asked("/after"); got.Get("DialCallStatus") != "completed" || got.Get("DialBridged") != "true" || got.Get("DialCallSid") != child {
+		t.Errorf("action: %v", got)
+	}
+	c.is(sid, call.Completed)
+	c.is(c.call.SID, call.Completed)
+}
+
+// The caller goes, or wants to go on, while he talks to who picked up his call.
+func TestTheEndOfACallThatWasPickedUp(t *testing.T) {
+	for name, end := range map[string]func(c *conversation){
+		"star": func(c *conversation) { c.caller.press('*') }, "hang-up": func(c *conversation) { c.caller.leaves() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := inboundDial(t, `<Dial hangupOnStar="true" action="/after">+15550102</Dial>`, map[string]string{"/after": "<Hangup/>"})
+			called := c.leg()
+			c.comes("INVITE", called.invited)
+			called.events <- call.LegRinging{Code: 180}
+			c.is(c.of(called).sid, call.Ringing)
+			l := newActor()
+			c.Inbound(l, call.InboundLeg{To: "x@h", From: "d@h", Source: "127.0.0.1:5060", Replaces: called.replaces()})
+			c.talking(l, c.caller)
+			end(c)
+			c.comes("BYE", l.hungUp)
+			if got := c.asked("/after"); got.Get("DialCallStatus") != "completed" || got.Get("DialBridged") != "true" {
+				t.Errorf("action: %v", got)
+			}
+		})
+	}
+}
+
 // Two phones want the same place at once: one of them has it, the other's call ends, and nobody is left half connected.
 func TestTwoCallsTakeThePlaceOfOne(t *testing.T) {
 	c, called := bridged(t, `action="/after"`, map[string]string{"/after": "<Hangup/>"})
