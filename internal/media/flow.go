@@ -67,6 +67,9 @@ type flow struct {
 	said     timeline // of what the party says
 	tapped   *tapped  // nil when nobody wants samples
 
+	muted bool  // what the party says is silence
+	aside *hold // nil unless the party is kept on hold by us
+
 	relay    relay   // whom the party hears
 	audience []*flow // who hears the party
 	polling  polling // when it is read, if anybody does
@@ -166,15 +169,21 @@ func (f *flow) packet(w *worker, p *packet) {
 		if f.tapped != nil && h.ssrc == f.rx.ssrc {
 			f.tapped.in.skip(h.seq)
 		}
-		f.share(w, p.at, 0, h, kind, payload)
+		if f.aside == nil {
+			f.share(w, p.at, 0, h, kind, payload)
+		}
 	case pcmu, pcma:
 		f.rx.time(p.at, h.timestamp)
-		at := f.arrived(w, p.at)
-		if f.hearing != nil {
+		at, said := f.arrived(w, p.at), f.spoken(kind, payload)
+		if f.hearing != nil { // keys as tones: those of a muted party count
+			if f.aside != nil {
+				payload = said
+			}
 			f.hearing.put(w, f.available(w, at), h.timestamp, kind, payload)
 		}
 		free := f.said.adjust != 0 && (!f.taped() || kind == pcmu && audio.ULawPower(payload) < silentPower)
 		place := f.said.place(h.ssrc, h.timestamp, at, free)
+		payload = said
 		if f.tapped != nil {
 			f.tapped.take(w, audio.Inbound, place, h.seq, kind, payload)
 		}
@@ -199,7 +208,7 @@ func (f *flow) key(w *worker, h header, payload []byte) {
 	if h.ssrc != f.keys.ssrc {
 		f.keys = keyReader{ssrc: h.ssrc}
 	}
-	if key, down := f.keys.packet(h.timestamp, e); down {
+	if key, down := f.keys.packet(h.timestamp, e); down && f.aside == nil {
 		f.pressed(w, key)
 		for _, l := range f.audience {
 			l.keyTone(key)
@@ -269,13 +278,16 @@ func (f *flow) transmit(w *worker, n int64) {
 		return
 	}
 	ts := f.tsBase + uint32(n)*audio.FrameSamples
-	fr := f.play.next(f.setup.event.codec == event)
+	fr := f.sound()
 	if to := f.source.destination(); f.setup.send && to.IsValid() {
 		if own, send := f.own(ts, fr); send {
 			f.sendFrame(w, own, fr, to)
 		}
 	} else {
 		f.talking, fr.ulaw = false, nil
+	}
+	if f.aside != nil {
+		fr.ulaw = nil // the music is nobody's
 	}
 	if f.tapped != nil {
 		f.tapped.tick(n, fr.ulaw)

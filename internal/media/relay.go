@@ -78,7 +78,7 @@ func (f *flow) share(w *worker, at, place int64, h header, kind codec, payload [
 // pass sends on a packet of the party that f hears, unless something plays; false when it was not sent.
 func (f *flow) pass(w *worker, h header, kind codec, payload []byte) bool {
 	to := f.source.destination()
-	if !f.started || !f.described || !f.setup.send || !to.IsValid() || len(payload) > maxRelayed || len(f.play.queue) > 0 {
+	if !f.started || !f.described || !f.setup.send || !to.IsValid() || len(payload) > maxRelayed || len(f.play.queue) > 0 || f.aside != nil {
 		return false
 	}
 	out, buffer := header{marker: h.marker, ssrc: f.ssrc, payloadType: f.setup.audio.pt}, w.out[headerSize:headerSize+len(payload)]

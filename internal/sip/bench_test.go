@@ -27,6 +27,9 @@ func (nullStream) Start()                            {}
 func (nullStream) Play(*audio.Clip) <-chan struct{}  { return nil }
 func (nullStream) PlayDigits(string) <-chan struct{} { return nil }
 func (nullStream) Flush()                            {}
+func (nullStream) Mute(bool)                         {}
+func (nullStream) PutAside(*audio.Clip)              {}
+func (nullStream) TakeBack()                         {}
 func (nullStream) Loop(*audio.Clip)                  {}
 func (nullStream) Hear(MediaStream)                  {}
 func (nullStream) Secure()                           {}

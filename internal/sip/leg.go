@@ -217,6 +217,15 @@ func (l *Leg) Tap(t audio.Tap) (untap func()) { return l.media.Tap(t) }
 // Flush drops what plays and what is queued.
 func (l *Leg) Flush() { l.media.Flush() }
 
+// Mute makes what the party says silence for everybody.
+func (l *Leg) Mute(on bool) { l.media.Mute(on) }
+
+// PutAside keeps the party on hold with music, nil for silence, without a word to its phone, until TakeBack.
+func (l *Leg) PutAside(music *audio.Clip) { l.media.PutAside(music) }
+
+// TakeBack ends PutAside.
+func (l *Leg) TakeBack() { l.media.TakeBack() }
+
 // sink takes the media's calls, from a media worker.
 type sink struct{ l *Leg }
 

@@ -48,6 +48,9 @@ type MediaStream interface {
 	PlayDigits(digits string) <-chan struct{}
 	Loop(c *audio.Clip)             // queue it again and again, until Flush
 	Flush()                         // drop what plays and is queued
+	Mute(on bool)                   // what the party says is silence for everybody
+	PutAside(music *audio.Clip)     // the party hears that again and again, nil for silence, and is not heard
+	TakeBack()                      // ends PutAside: what was playing goes on
 	Hear(other MediaStream)         // this party hears the other from now on, nil ends it; what plays is heard instead
 	Secure()                        // only SRTP from now on; before the first description
 	Hold() (on, sends bool)         // of the last offer or answer of the peer: it takes no audio, it may send some

@@ -105,6 +105,9 @@ func (f *fakeStream) Start()                            { f.mu.Lock(); f.started
 func (f *fakeStream) Play(*audio.Clip) <-chan struct{}  { return closedChan() }
 func (f *fakeStream) PlayDigits(string) <-chan struct{} { return closedChan() }
 func (f *fakeStream) Flush()                            {}
+func (f *fakeStream) Mute(bool)                         {}
+func (f *fakeStream) PutAside(*audio.Clip)              {}
+func (f *fakeStream) TakeBack()                         {}
 func (f *fakeStream) Loop(*audio.Clip)                  {}
 func (f *fakeStream) Hear(MediaStream)                  {}
 func (f *fakeStream) Secure()                           { f.mu.Lock(); f.secure = true; f.mu.Unlock() }
