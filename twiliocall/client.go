@@ -98,6 +98,32 @@ func (c *Client) Hangup(ctx context.Context, id string) (*Call, error) {
 	return c.action(ctx, http.MethodPost, id, "/hangup", nil)
 }
 
+// Hold puts the party of a live call on hold: it hears music, from a URL or with "" our own, and nothing else; what it
+// says and presses goes nowhere, and what the call does waits.
+func (c *Client) Hold(ctx context.Context, id, musicURL string) (*Call, error) {
+	var body any
+	if musicURL != "" {
+		body = map[string]string{"musicUrl": musicURL}
+	}
+	return c.action(ctx, http.MethodPost, id, "/hold", body)
+}
+
+// Unhold goes on where Hold stopped.
+func (c *Client) Unhold(ctx context.Context, id string) (*Call, error) {
+	return c.action(ctx, http.MethodPost, id, "/unhold", nil)
+}
+
+// Mute makes what the party of a live call says silence for everybody and everything. It still hears all, and its
+// keys count.
+func (c *Client) Mute(ctx context.Context, id string) (*Call, error) {
+	return c.action(ctx, http.MethodPost, id, "/mute", nil)
+}
+
+// Unmute ends Mute.
+func (c *Client) Unmute(ctx context.Context, id string) (*Call, error) {
+	return c.action(ctx, http.MethodPost, id, "/unmute", nil)
+}
+
 // Record starts a recording of a live call, beside those that run already.
 func (c *Client) Record(ctx context.Context, id string, config RecordingConfig) (*Recording, error) {
 	out := new(Recording)

@@ -1,6 +1,7 @@
 package twiliocall_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -54,6 +55,19 @@ func TestALiveCallIsRecordedRedirectedAndHungUp(t *testing.T) {
 	if _, err := client.StopRecording(t.Context(), call.ID, ""); err != nil {
 		t.Error(err)
 	}
+	for _, test := range []struct {
+		name        string
+		do          func(context.Context, string) (*twiliocall.Call, error)
+		held, muted bool
+	}{
+		{"hold", func(ctx context.Context, id string) (*twiliocall.Call, error) { return client.Hold(ctx, id, "") }, true, false},
+		{"mute", client.Mute, true, true}, {"unhold", client.Unhold, false, true}, {"unmute", client.Unmute, false, false},
+		{"unhold again", client.Unhold, false, false},
+	} {
+		if c, err := test.do(t.Context(), call.ID); err != nil || c.Held != test.held || c.Muted != test.muted {
+			t.Errorf("%s: %+v %v", test.name, c, err)
+		}
+	}
 	var p *twiliocall.Problem
 	if _, err := client.StopRecording(t.Context(), call.ID, ""); !errors.As(err, &p) || p.Status != 409 || p.Code != 21220 {
 		t.Errorf("none runs: %v", err)
@@ -69,6 +83,9 @@ func TestALiveCallIsRecordedRedirectedAndHungUp(t *testing.T) {
 	}
 	if c, err := client.Hangup(t.Context(), call.ID); err != nil || c.Status != "completed" {
 		t.Errorf("an ended call: %+v %v", c, err)
+	}
+	if _, err := client.Mute(t.Context(), call.ID); !errors.As(err, &p) || p.Status != 409 || p.Code != 21220 {
+		t.Errorf("an ended call muted: %v", err)
 	}
 	if _, err := client.Redirect(t.Context(), call.ID, twiliocall.Redirect{Twiml: "<Response/>"}); !errors.As(err, &p) || p.Status != 409 || p.Code != 21220 {
 		t.Errorf("an ended call redirected: %v", err)

@@ -32,6 +32,11 @@ type Calls interface {
 	Annotate(ctx context.Context, accountSID, callSID string, note call.Note) (*call.Call, error)
 	// Hangup ends a call; one that has ended is returned as it is.
 	Hangup(ctx context.Context, accountSID, callSID string) (*call.Call, error)
+	// Hold puts the party of a live call on hold with music, ours when the URL is empty.
+	Hold(ctx context.Context, accountSID, callSID, musicURL string) (*call.Call, error)
+	Unhold(ctx context.Context, accountSID, callSID string) (*call.Call, error)
+	// Mute makes what the party of a live call says silence, or ends that.
+	Mute(ctx context.Context, accountSID, callSID string, on bool) (*call.Call, error)
 	// Delete removes the record of a call that has ended.
 	Delete(ctx context.Context, accountSID, callSID string) error
 	StartRecording(ctx context.Context, accountSID, callSID string, p call.RecordingParams) (*call.Recording, error)
@@ -87,6 +92,10 @@ func (a *api) calls(h huma.API) {
 	huma.Register(h, action("redirect", http.MethodPost, base+"/{id}/redirect", "Give a live call another document", 400, 404, 409), a.redirect)
 	huma.Register(h, action("hangup", http.MethodPost, base+"/{id}/hangup", "End a call, or take it back while it is queued or rings", 404), a.hangup)
 	a.detection(h, action("detection", http.MethodGet, base+"/{id}/detection", "Show who answered, and how that was found out", 404))
+	huma.Register(h, action("hold", http.MethodPost, base+"/{id}/hold", "Put the party on hold: it hears music, nobody hears it, and what the call does waits", 400, 404, 409), a.hold)
+	huma.Register(h, action("unhold", http.MethodPost, base+"/{id}/unhold", "Go on where hold stopped", 404, 409), a.unhold)
+	huma.Register(h, action("mute", http.MethodPost, base+"/{id}/mute", "Make what the party says silence for everybody; its keys count", 404, 409), a.mute)
+	huma.Register(h, action("unmute", http.MethodPost, base+"/{id}/unmute", "End mute", 404, 409), a.unmute)
 	record := action("record", http.MethodPost, base+"/{id}/record", "Record a live call", 400, 404, 409)
 	huma.Register(h, record, a.record)
 	huma.Register(h, action("stopRecording", http.MethodPost, base+"/{id}/stopRecording", "Stop a recording, or all that run", 400, 404, 409), a.stopRecording)
@@ -237,6 +246,46 @@ func (a *api) hangup(ctx context.Context, in *CallID) (*answer, error) {
 		return nil, a.problemOf(err)
 	}
 	return a.answer(a.Calls.Hangup(ctx, account(ctx), sid))
+}
+
+func (a *api) hold(ctx context.Context, in *struct {
+	CallID
+	Body *struct {
+		MusicURL string `json:"musicUrl,omitempty" doc:"Audio that is played again and again instead of our own music."`
+	}
+}) (*answer, error) {
+	sid, err := in.sid()
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	music := ""
+	if in.Body != nil {
+		music = in.Body.MusicURL
+	}
+	return a.answer(a.Calls.Hold(ctx, account(ctx), sid, music))
+}
+
+func (a *api) unhold(ctx context.Context, in *CallID) (*answer, error) {
+	sid, err := in.sid()
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	return a.answer(a.Calls.Unhold(ctx, account(ctx), sid))
+}
+
+func (a *api) mute(ctx context.Context, in *CallID) (*answer, error) {
+	return a.setMuted(ctx, in, true)
+}
+func (a *api) unmute(ctx context.Context, in *CallID) (*answer, error) {
+	return a.setMuted(ctx, in, false)
+}
+
+func (a *api) setMuted(ctx context.Context, in *CallID, on bool) (*answer, error) {
+	sid, err := in.sid()
+	if err != nil {
+		return nil, a.problemOf(err)
+	}
+	return a.answer(a.Calls.Mute(ctx, account(ctx), sid, on))
 }
 
 type recordingAnswer struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -62,6 +63,18 @@ func (f *fakeCalls) Annotate(_ context.Context, accountSID, sid string, n call.N
 
 func (f *fakeCalls) Hangup(_ context.Context, accountSID, sid string) (*call.Call, error) {
 	return f.did1("hangup", accountSID, sid)
+}
+
+func (f *fakeCalls) Hold(_ context.Context, accountSID, sid, music string) (*call.Call, error) {
+	return f.did1("hold "+music, accountSID, sid)
+}
+
+func (f *fakeCalls) Unhold(_ context.Context, accountSID, sid string) (*call.Call, error) {
+	return f.did1("unhold", accountSID, sid)
+}
+
+func (f *fakeCalls) Mute(_ context.Context, accountSID, sid string, on bool) (*call.Call, error) {
+	return f.did1(fmt.Sprint("mute ", on), accountSID, sid)
 }
 
 func (f *fakeCalls) Delete(_ context.Context, accountSID, sid string) error {
@@ -192,6 +205,14 @@ func TestActionsOnACall(t *testing.T) {
 	do("GET", "", "")
 	do("POST", "/hangup", "")
 	if s.calls.did != "hangup "+callSID {
+		t.Error(s.calls.did)
+	}
+	for action, want := range map[string]string{"hold": "hold ", "unhold": "unhold", "mute": "mute true", "unmute": "mute false"} {
+		if do("POST", "/"+action, ""); s.calls.did != want+" "+callSID {
+			t.Errorf("%s: %s", action, s.calls.did)
+		}
+	}
+	if do("POST", "/hold", `{"musicUrl":"http://a.example/m.mp3"}`); s.calls.did != "hold http://a.example/m.mp3 "+callSID {
 		t.Error(s.calls.did)
 	}
 	do("DELETE", "", "")

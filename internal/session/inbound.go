@@ -175,8 +175,9 @@ func host(source string) string {
 
 // wait pauses for d of the call's clock.
 func (s *Session) wait(ctx context.Context, d time.Duration) error {
-	t := s.m.Clock.NewTimer(d)
-	defer t.Stop()
+	t := s.newTimer()
+	defer t.free()
+	t.Reset(d)
 	select {
 	case <-t.C():
 		return nil

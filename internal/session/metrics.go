@@ -26,6 +26,10 @@ const (
 	actionHangup   = "hangup"
 	actionChange   = "change" // of options only
 	actionDelete   = "delete"
+	actionHold     = "hold"
+	actionUnhold   = "unhold"
+	actionMute     = "mute"
+	actionUnmute   = "unmute"
 )
 
 func newMetrics() *metrics {
@@ -61,7 +65,7 @@ func newMetrics() *metrics {
 	} {
 		x.found.WithLabelValues(by)
 	}
-	for _, a := range []string{actionCreate, actionRedirect, actionCancel, actionHangup, actionChange, actionDelete} {
+	for _, a := range []string{actionCreate, actionRedirect, actionCancel, actionHangup, actionChange, actionDelete, actionHold, actionUnhold, actionMute, actionUnmute} {
 		x.actions.WithLabelValues(a)
 	}
 	return x

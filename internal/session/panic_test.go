@@ -43,6 +43,9 @@ func (l *eagerLeg) Answer() error                { return nil }
 func (l *eagerLeg) Reject(int, string)           { l.Hangup() }
 func (l *eagerLeg) Progress() error              { return nil }
 func (l *eagerLeg) Flush()                       {}
+func (l *eagerLeg) Mute(bool)                    {}
+func (l *eagerLeg) PutAside(*audio.Clip)         {}
+func (l *eagerLeg) TakeBack()                    {}
 func (l *eagerLeg) Loop(*audio.Clip)             {}
 func (l *eagerLeg) Hear(Leg)                     {}
 func (l *eagerLeg) Tap(audio.Tap) func()         { return func() {} }

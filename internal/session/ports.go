@@ -48,6 +48,12 @@ type Leg interface {
 	Loop(c *audio.Clip)
 	// Flush drops what plays and what is queued.
 	Flush()
+	// Mute makes what this party says silence for everybody. Its keys are still told.
+	Mute(on bool)
+	// PutAside keeps this party on hold until TakeBack: it hears music, nil for silence, and nothing else, and what
+	// it says and presses goes nowhere. What plays waits.
+	PutAside(music *audio.Clip)
+	TakeBack()
 	// Hear lets this party hear what the other one says, nil ends that; what is queued to play is heard instead
 	// as long as it lasts. A conversation is a.Hear(b) and b.Hear(a). It ends by itself when either leg does.
 	Hear(other Leg)

@@ -76,6 +76,8 @@ type Session struct {
 	unconnected *rejection    // how a caller is refused whose <Dial> reached nobody; the verbs' own
 	farewell    chan struct{} // closed when the action of a verb that was cut short was requested; the verbs' own
 
+	still stillness // of the verbs, while the party is on hold
+
 	tapes []*tape // recordings that are not settled; the loop's own
 	whole *tape   // the recording that a create asked for; nil for none. The loop's own
 
@@ -102,6 +104,7 @@ func (m *Manager) newSession(c *call.Call) *Session {
 	s := &Session{
 		m: m, sid: c.SID, call: c, stored: c.Status,
 		log:   m.Log.With("call_sid", c.SID),
+		still: stillness{clock: m.Clock},
 		inbox: make(chan command), done: make(chan struct{}), noted: make(chan struct{}, 1),
 		ringing: m.Clock.NewTimer(time.Hour), limit: m.Clock.NewTimer(time.Hour), retry: m.Clock.NewTimer(time.Hour),
 	}
@@ -383,6 +386,10 @@ func (s *Session) onLeg(e call.LegEvent) {
 			}
 		}
 	case call.LegDigit:
+		if s.call.Options.Held { // by INFO; those of RTP do not come
+			s.trace("key %c, on hold", e.Key)
+			return
+		}
 		s.trace("key %c", e.Key)
 		if keys := s.keys.Load(); keys != nil {
 			select {

@@ -88,6 +88,8 @@ type actor struct {
 	hears    Leg
 	tap      audio.Tap
 	loops    bool // something is played until Flush
+	muted    bool
+	aside    bool
 	early    bool // Progress
 	rings    bool // Ring
 
@@ -127,6 +129,9 @@ func (l *actor) Tap(t audio.Tap) func() {
 	l.set(func() { l.tap = t })
 	return func() { l.set(func() { l.tap = nil }) }
 }
+func (l *actor) Mute(on bool)         { l.set(func() { l.muted = on }) }
+func (l *actor) PutAside(*audio.Clip) { l.set(func() { l.aside = true }) }
+func (l *actor) TakeBack()            { l.set(func() { l.aside = false }) }
 
 func (l *actor) Refer(uri string)       { l.set(func() { l.referred = uri }) }
 func (l *actor) ReferReply(_, code int) { l.set(func() { l.replied = code }) }
