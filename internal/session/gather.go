@@ -48,7 +48,8 @@ func (s *Session) collect(ctx context.Context, doc *document, v *twiml.Gather) (
 	defer stopPrompts()
 
 	// The clock of silence runs from the end of the prompts, and anew from every key.
-	silence := s.newTimer()
+	silence := s.newTimer(v.Timeout)
+	silence.Stop()
 	defer silence.free()
 	for playing := prompted; ; {
 		select {

@@ -162,17 +162,28 @@ type verbTimer struct {
 	left time.Duration // until it fires, from the end of the stillness on
 }
 
-// newTimer makes a timer that stands still with the call. It does not run before Reset.
-func (s *Session) newTimer() *verbTimer {
-	t := &verbTimer{Timer: s.m.Clock.NewTimer(time.Hour), still: &s.still}
-	t.Timer.Stop()
-	s.still.mu.Lock()
-	defer s.still.mu.Unlock()
-	if s.still.timers == nil {
-		s.still.timers = make(map[*verbTimer]struct{})
+// newTimer starts a timer that stands still with the call.
+func (s *Session) newTimer(d time.Duration) *verbTimer {
+	x := &s.still
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t := &verbTimer{Timer: x.clock.NewTimer(d), still: x, runs: true, at: x.clock.Now().Add(d), left: d}
+	if x.on {
+		t.Timer.Stop()
 	}
-	s.still.timers[t] = struct{}{}
+	if x.timers == nil {
+		x.timers = make(map[*verbTimer]struct{})
+	}
+	x.timers[t] = struct{}{}
 	return t
+}
+
+// Stop keeps the timer from firing before the next Reset.
+func (t *verbTimer) Stop() bool {
+	t.still.mu.Lock()
+	defer t.still.mu.Unlock()
+	t.runs = false
+	return t.Timer.Stop()
 }
 
 // Reset starts the timer anew.

@@ -175,9 +175,8 @@ func host(source string) string {
 
 // wait pauses for d of the call's clock.
 func (s *Session) wait(ctx context.Context, d time.Duration) error {
-	t := s.newTimer()
+	t := s.newTimer(d)
 	defer t.free()
-	t.Reset(d)
 	select {
 	case <-t.C():
 		return nil
