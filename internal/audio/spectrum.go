@@ -37,12 +37,19 @@ func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 		// Written in bit-reversed order, so that the butterflies below leave natural order.
 		z[reversed[i]] = complex(pcm[2*i]*hann[2*i], pcm[2*i+1]*hann[2*i+1])
 	}
-	for size := 2; size <= half; size *= 2 {
+	for i := 0; i < half; i += 4 { // the first two stages turn by quarters only
+		a, b, c, d := z[i], z[i+1], z[i+2], z[i+3]
+		a, b, c, d = a+b, a-b, c+d, c-d
+		d = complex(imag(d), -real(d))
+		z[i], z[i+1], z[i+2], z[i+3] = a+c, b+d, a-c, b-d
+	}
+	for size := 8; size <= half; size *= 2 {
 		step := spectrumSize / size
 		for start := 0; start < half; start += size {
-			for k, turn := start, 0; k < start+size/2; k, turn = k+1, turn+step {
-				t := z[k+size/2] * unity[turn]
-				z[k], z[k+size/2] = z[k]+t, z[k]-t
+			low, high := z[start:start+size/2], z[start+size/2:start+size]
+			for k, turn := 0, 0; k < len(low) && k < len(high); k, turn = k+1, turn+step {
+				t := high[k] * unity[turn&(len(unity)-1)]
+				low[k], high[k] = low[k]+t, low[k]-t
 			}
 		}
 	}
@@ -50,8 +57,9 @@ func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 	for k := 1; k < half; k++ {
 		a, b := z[k], z[half-k]
 		b = complex(real(b), -imag(b))
-		x := (a+b)/2 + unity[k]*complex(imag(a-b), -real(a-b))/2
-		bins[k] = real(x)*real(x) + imag(x)*imag(x)
+		even, odd := a+b, unity[k]*complex(imag(a-b), -real(a-b)) // twice what they are
+		x := even + odd
+		bins[k] = (real(x)*real(x) + imag(x)*imag(x)) / 4
 	}
 }
 
