@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/offhook/offhook/offhooktest"
 )
@@ -315,7 +316,7 @@ func TestBaresipIsBusyAndTheNextIsCalled(t *testing.T) {
 	}
 }
 
-// Bob puts Ann on hold and takes her back; then his phone gives back what it hears, so that Ann hears herself.
+// Bob puts Ann on hold with a=sendonly, but sends nothing: it is found out, and she hears our music. He takes her back; then his phone gives back what it hears, so that Ann hears herself.
 func TestBaresipHoldsAnotherBaresip(t *testing.T) {
 	t.Parallel()
 	srv := offhooktest.Start(t)
@@ -333,6 +334,7 @@ func TestBaresipHoldsAnotherBaresip(t *testing.T) {
 	bob.pauses()
 	ann.forget()
 	ann.longer(holdFor)
+	ann.waitFor("ann hears music", func() bool { return ann.heardSound(time.Second) })
 	if ann.heard("This is bob") {
 		t.Error("ann hears bob on hold")
 	}

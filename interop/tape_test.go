@@ -5,10 +5,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/offhook/offhook/internal/audio"
 	"github.com/offhook/offhook/internal/speech"
 )
+
+// quiet is the most that a sample of silence has, -40 dB below the loudest.
+const quiet = 300
 
 // wavHeader is the length of what stands before the samples in the phones' recordings, in bytes. The length in it is
 // written at their end only, so it is not looked at.
@@ -26,6 +30,7 @@ type tape struct {
 	ear  speech.Ear
 	read int64 // bytes
 	from int   // samples before this one count no more
+	loud int   // samples since then that are no silence
 }
 
 // listen takes what was recorded since.
@@ -57,7 +62,9 @@ func (tp *tape) listen(name string) {
 	}
 	pcm := make([]int16, len(raw)/2)
 	for i := range pcm {
-		pcm[i] = int16(binary.LittleEndian.Uint16(raw[2*i:]))
+		if pcm[i] = int16(binary.LittleEndian.Uint16(raw[2*i:])); pcm[i] > quiet || pcm[i] < -quiet {
+			tp.loud++
+		}
 	}
 	tp.ear.Write(pcm)
 	tp.read += int64(2 * len(pcm))
@@ -83,6 +90,17 @@ func (ts *tapes) heard(text string) bool {
 	return false
 }
 
+// heardSound reports whether any sound was heard for so long in sum since the last forget, in any call.
+func (ts *tapes) heardSound(d time.Duration) bool {
+	ts.listen()
+	for _, tp := range ts.byName {
+		if tp.loud >= int(d*audio.SampleRate/time.Second) {
+			return true
+		}
+	}
+	return false
+}
+
 // heardBefore reports whether one text was over when another one began, in the same call.
 func (ts *tapes) heardBefore(first, second string) bool {
 	ts.listen()
@@ -100,7 +118,7 @@ func (ts *tapes) heardBefore(first, second string) bool {
 func (ts *tapes) forget() {
 	ts.listen()
 	for _, tp := range ts.byName {
-		tp.from = int(tp.read-wavHeader) / 2
+		tp.from, tp.loud = int(tp.read-wavHeader)/2, 0
 	}
 }
 
