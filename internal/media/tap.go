@@ -12,6 +12,8 @@ const (
 	tapGrace = 8 * audio.FrameSamples
 	// maxConcealed is how many lost frames in a row are made up from the last one that came.
 	maxConcealed = 3
+	// slotSamples is how far the clocks of two streams are apart whose frames are sent a slot after each other.
+	slotSamples = audio.FrameSamples / slots
 	// maxSlip is how many samples the correction of a clock may leave out between two packets.
 	maxSlip = 2
 )
@@ -75,8 +77,7 @@ func (f *flow) arrived(w *worker, at int64) int64 {
 // tapShared gives l's taps a packet that l's party was sent, which stands at place on f's clock.
 func (f *flow) tapShared(w *worker, l *flow, place int64, seq uint16, c codec, payload []byte) {
 	if l.tapped != nil {
-		const perSlot = audio.FrameSamples / slots
-		l.tapped.take(w, audio.Outbound, place+int64(f.slot-l.slot)*perSlot, seq, c, payload)
+		l.tapped.take(w, audio.Outbound, place+int64(f.slot-l.slot)*slotSamples, seq, c, payload)
 	}
 }
 

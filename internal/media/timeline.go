@@ -82,6 +82,14 @@ func (t *timeline) place(ssrc, ts uint32, arrived int64, free bool) int64 {
 	return at
 }
 
+// move says that our clock is by so many samples ahead of what it was.
+func (t *timeline) move(by int64) {
+	t.at += by
+	if t.lateAt != 0 {
+		t.lateAt += by
+	}
+}
+
 // correction is what the next packet makes good.
 func (t *timeline) correction(free bool) int64 {
 	most := int64(0)

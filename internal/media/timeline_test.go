@@ -90,6 +90,35 @@ func TestAnOldWorkerKnowsTheTime(t *testing.T) {
 	}
 }
 
+// A stream that moves to another worker, and there to another slot, keeps its places.
+func TestAStreamThatMovesKeepsItsTime(t *testing.T) {
+	w, c, _ := handDriven(5)
+	var f *flow
+	for _, list := range w.flows {
+		if len(list) > 0 {
+			f = list[0]
+		}
+	}
+	place := func(frame int64) (at, want int64) {
+		c.now = w.epoch.Add(time.Duration(frame) * audio.FrameDuration)
+		at = f.said.place(7, uint32(frame*audio.FrameSamples), f.arrived(w, 0), false)
+		return at, frame*audio.FrameSamples - int64(f.slot)*slotSamples
+	}
+	for frame := range int64(100) {
+		place(100 + frame)
+	}
+	old := f.slot
+	w.take(f)
+	w.slot = int64(old)
+	w.add(f)
+	if f.slot == old {
+		t.Fatal("it has its old slot")
+	}
+	if at, want := place(200); at != want {
+		t.Errorf("it is at %d, want %d", at, want)
+	}
+}
+
 // A first packet that came late does not keep what follows late: it is made good within the first second, and at
 // once where nobody speaks.
 func TestAFirstPacketThatIsLate(t *testing.T) {

@@ -208,6 +208,7 @@ func (w *worker) add(f *flow) {
 			best = s
 		}
 	}
+	f.said.move(int64(f.slot-best) * slotSamples)
 	f.worker, f.slot, f.index = w, best, len(w.flows[best])
 	w.flows[best] = append(w.flows[best], f)
 	w.n++
