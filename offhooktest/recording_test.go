@@ -170,6 +170,7 @@ func TestRecordingALiveCall(t *testing.T) {
 				t.Errorf("started: %v", r)
 			}
 			app.Got("/rec", "RecordingStatus", "in-progress", "RecordingSid", sid, "CallSid", c.SID)
+			rest(t, line, 300*time.Millisecond)
 			line.Whistles(time.Second, 440)
 			c.Update("Url", app.URL("/tone"))
 			line.HearsTone(1500)
@@ -180,15 +181,15 @@ func TestRecordingALiveCall(t *testing.T) {
 			}
 			paused := clock.System.Now()
 			line.Whistles(time.Second, 1000)
-			rest(t, line, 200*time.Millisecond)
+			rest(t, line, 300*time.Millisecond)
 			resuming := clock.System.Now()
 			if r := taped(t, srv, 200, c.SID, "/"+sid, "Status", "in-progress"); r["status"] != "in-progress" {
 				t.Errorf("resumed: %v", r)
 			}
 			resumed := clock.System.Now()
-			rest(t, line, 100*time.Millisecond)
+			rest(t, line, 300*time.Millisecond)
 			line.Whistles(600*time.Millisecond, 700)
-			rest(t, line, 200*time.Millisecond)
+			rest(t, line, 300*time.Millisecond)
 			ending := clock.System.Now()
 			if r := taped(t, srv, 200, c.SID, "/"+sid, "Status", "stopped"); r["status"] != "stopped" {
 				t.Errorf("stopped: %v", r)
@@ -260,7 +261,7 @@ func TestSeveralRecordingsEndWithTheCall(t *testing.T) {
 	line.HearsTone(1500)
 	rest(t, line, time.Second)
 	line.Whistles(500*time.Millisecond, 440)
-	rest(t, line, 100*time.Millisecond)
+	rest(t, line, 300*time.Millisecond)
 	line.Hangup()
 	for track, sid := range sids {
 		app.Got("/rec", "RecordingSid", sid, "RecordingStatus", "completed", "RecordingTrack", track)
@@ -319,7 +320,7 @@ func TestACallRecordedFromItsAnswer(t *testing.T) {
 			app.Got("/rec", "RecordingStatus", "in-progress", "RecordingSource", "OutboundAPI")
 			rest(t, line, 400*time.Millisecond)
 			line.Whistles(1600*time.Millisecond, 440)
-			rest(t, line, 200*time.Millisecond)
+			rest(t, line, 300*time.Millisecond)
 			line.Hangup()
 			took := clock.System.Now().Sub(began)
 			r, s := kept(t, srv, app, "RecordingSource", "OutboundAPI", "RecordingChannels", strconv.Itoa(tc.channels))
@@ -369,7 +370,7 @@ func TestTheRecordVerb(t *testing.T) {
 			rest(t, line, 700*time.Millisecond)
 			line.Whistles(tc.whistle, 440)
 			if tc.length == 0 {
-				rest(t, line, 200*time.Millisecond)
+				rest(t, line, 300*time.Millisecond)
 			}
 			tc.end(line)
 			done := app.Got("/done", "CallStatus", tc.status)
@@ -421,21 +422,23 @@ func TestARecordedDial(t *testing.T) {
 			srv := offhooktest.Start(t)
 			app := srv.App(t)
 			app.On("/voice", `<Response><Dial action="/done" record="`+mode+`" recordingStatusCallback="/rec"><Number statusCallback="/child">+15550122</Number></Dial></Response>`)
-			app.On("/done", `<Response><Say>Over</Say></Response>`)
+			app.On("/done", `<Response><Say>Over</Say><Pause length="60"/></Response>`)
 			srv.Number(t, own, app.URL("/voice"))
 			called := srv.Phone(t, "+15550122")
 			line := srv.Phone(t, callee).Dial(own)
 			other := called.Incoming()
 			other.Ring()
-			line.Answered()                          // by the <Dial>
+			line.Answered() // by the <Dial>
+			rest(t, line, 500*time.Millisecond)
 			line.Whistles(700*time.Millisecond, 700) // while it rings
-			rest(t, line, 200*time.Millisecond)
+			rest(t, line, 300*time.Millisecond)
 			other.Answer()
 			other.Answered()
 			rest(t, other, 500*time.Millisecond)
 			line.Whistles(time.Second, 900)
+			rest(t, line, 100*time.Millisecond)
 			other.Whistles(900*time.Millisecond, 1500)
-			rest(t, other, 200*time.Millisecond)
+			rest(t, other, 300*time.Millisecond)
 			other.Hangup()
 			done := app.Got("/done", "DialCallStatus", "completed")
 			channels := 1
@@ -461,6 +464,7 @@ func TestARecordedDial(t *testing.T) {
 				s.lacks(t, 0, 700)
 			}
 			line.Hears("Over")
+			line.Hangup()
 		})
 	}
 }
@@ -480,7 +484,7 @@ func TestStartAndStopRecording(t *testing.T) {
 	_, s := kept(t, srv, app, "RecordingChannels", "2")
 	near(t, "length", s.length(), time.Second, time.Second+40*time.Millisecond)
 	line.Whistles(500*time.Millisecond, 440)
-	rest(t, line, 200*time.Millisecond)
+	rest(t, line, 300*time.Millisecond)
 	line.Hangup()
 	_, s = kept(t, srv, app, "RecordingChannels", "1", "RecordingSource", "StartCallRecordingTwiML", "RecordingTrack", "both")
 	s.has(t, 0, 440, 500*time.Millisecond)

@@ -56,8 +56,8 @@ func (c code) find(part []int16) (at int, ok bool) {
 
 // piece is a part of a recording that goes on as the code does.
 type piece struct {
-	from, to int // in the recording
-	shift    int // place in the code of the recording's beginning
+	from, to   int // in the recording
+	shift, end int // place in the code of the recording's beginning, as its first and its last samples have it
 }
 
 // pieces are what a channel has of the code, to 5 ms.
@@ -67,7 +67,7 @@ func (c code) pieces(channel []int16) (list []piece) {
 		if n := len(list); n > 0 && at <= list[n-1].to && c.is(part, at+list[n-1].shift) {
 			list[n-1].to = at + len(part)
 		} else if place, ok := c.find(part); ok {
-			list = append(list, piece{at, at + len(part), place - at})
+			list = append(list, piece{at, at + len(part), place - at, place - at})
 		}
 	}
 	return list
@@ -78,7 +78,7 @@ func abs(n int) int { return max(n, -n) }
 // What both sides send all along tells how long each part of a recording is, and that nothing of it is missing, to
 // ± 20 ms: from the start to a pause, and from there to the end.
 func TestARecordingLastsAsLongAsWhatWasSaid(t *testing.T) {
-	said, played := newCode(1, 12*time.Second), newCode(2, 12*time.Second)
+	said, played := newCode(1, 12*time.Second), newCode(2, 13*time.Second)
 	for _, behavior := range []string{"silence", "skip"} {
 		t.Run(behavior, func(t *testing.T) {
 			t.Parallel()
@@ -94,9 +94,9 @@ func TestARecordingLastsAsLongAsWhatWasSaid(t *testing.T) {
 				defer close(over)
 				ctx, cancel := context.WithTimeout(t.Context(), offhooktest.Patience)
 				defer cancel()
-				_ = line.Play(ctx, said) // until the end of the call
+				_ = line.Play(ctx, append(make([]int16, audio.SampleRate), said...)) // until the end of the call
 			}()
-			line.HearsSound(500 * time.Millisecond)
+			line.HearsSound(1500 * time.Millisecond) // the phone says nothing for a second
 			sid := taped(t, srv, 201, c.SID, "", "RecordingChannels", "dual", "RecordingStatusCallback", app.URL("/rec"))["sid"].(string)
 			line.HearsSound(1500 * time.Millisecond)
 			taped(t, srv, 200, c.SID, "/Twilio.CURRENT", "Status", "paused", "PauseBehavior", behavior)
@@ -125,7 +125,7 @@ func TestARecordingLastsAsLongAsWhatWasSaid(t *testing.T) {
 				near20("the end", len(s[i])-p[1].to)
 				if behavior == "silence" {
 					paused[i] = p[1].from - p[0].to
-					near20("what follows the pause", p[1].shift-p[0].shift)
+					near20("what follows the pause", p[1].shift-p[0].end)
 				} else {
 					paused[i] = p[1].shift - p[0].shift
 					near20("where both parts meet", p[1].from-p[0].to)
@@ -142,9 +142,9 @@ func join(list []piece, behavior string) (joined []piece) {
 	const little = audio.SampleRate / 4
 	for _, p := range list {
 		n := len(joined)
-		together := n > 0 && abs(p.shift-joined[n-1].shift) < little && (behavior == "skip" || p.from-joined[n-1].to < little)
+		together := n > 0 && abs(p.shift-joined[n-1].end) < little && (behavior == "skip" || p.from-joined[n-1].to < little)
 		if together {
-			joined[n-1].to = p.to
+			joined[n-1].to, joined[n-1].end = p.to, p.end
 		} else {
 			joined = append(joined, p)
 		}
