@@ -175,3 +175,16 @@ func ULawPower(ulaw []byte) float64 {
 	}
 	return float64(sum) / float64(len(ulaw))
 }
+
+// ULawLouder reports whether the ULawPower of samples is above power. Loud ones are found out by the first few.
+func ULawLouder(ulaw []byte, power float64) bool {
+	var sum int64
+	most := int64(power * float64(len(ulaw)))
+	for _, code := range ulaw {
+		s := int64(ulawToLinear[code])
+		if sum += s * s; sum > most {
+			return true
+		}
+	}
+	return false
+}

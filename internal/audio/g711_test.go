@@ -88,3 +88,15 @@ func sine(freq, amplitude float64, rate, n int) []int16 {
 	}
 	return pcm
 }
+
+func TestULawLouderIsAComparisonOfPowers(t *testing.T) {
+	for _, amplitude := range []float64{0, 8, 100, 3000} {
+		ulaw := EncodeULaw(sine(440, amplitude, SampleRate, FrameSamples))
+		p := ULawPower(ulaw)
+		for _, power := range []float64{p - 1, p + 1, 2*p + 1} {
+			if got := ULawLouder(ulaw, power); got != (p > power) {
+				t.Errorf("power %.0f is louder than %.0f: %v", p, power, got)
+			}
+		}
+	}
+}

@@ -83,7 +83,7 @@ func (r *Recorder) drain(p *pen) {
 		w.mu.Unlock()
 		for _, b := range blocks {
 			if b != nil {
-				b.data = b.data[:min(int64(len(b.data)), max(0, length-b.at)*int64(w.spec.Tracks))]
+				b.n = int(min(blockSamples, max(0, length-b.at)))
 				r.write(p, b)
 			}
 		}
@@ -97,14 +97,18 @@ func (r *Recorder) drain(p *pen) {
 type pen struct {
 	touched []*Writer // their headers are to be written
 	silence []byte
+	pairs   []byte
 	pcm     []int16
 	mixed   []byte
 }
 
 // write appends a block to its file, and gives it back.
 func (r *Recorder) write(p *pen, b *block) {
-	w, data := b.w, b.data
+	w, data := b.w, b.data[:b.n]
 	r.fill(p, w, b.at)
+	if w.spec.Tracks == 2 {
+		data = p.interleave(data, b.data[blockSamples:][:b.n])
+	}
 	if w.spec.Tracks > w.spec.Channels {
 		data = p.mix(data)
 	}
@@ -164,6 +168,15 @@ func (p *pen) headers() {
 		}
 	}
 	p.touched = p.touched[:0]
+}
+
+// interleave makes pairs of two tracks. The result is p's until the next one.
+func (p *pen) interleave(a, b []byte) []byte {
+	p.pairs = p.pairs[:0]
+	for i, s := range a {
+		p.pairs = append(p.pairs, s, b[i])
+	}
+	return p.pairs
 }
 
 // mix makes one channel of two tracks. The result is p's until the next mix.

@@ -21,7 +21,8 @@ const (
 type block struct {
 	w    *Writer
 	at   int64  // its first sample's place in the file
-	data []byte // its tracks, interleaved
+	n    int    // samples of each track
+	data []byte // its tracks, blockSamples each, one behind the other
 }
 
 // Writer is a running recording. All its methods may be called by any goroutine. Write, Pause and Resume
@@ -152,14 +153,7 @@ func (w *Writer) place(track int, at int64, ulaw []byte) {
 				b = w.r.block(w, (w.base+index)*blockSamples)
 				w.blocks[index] = b
 			}
-			if w.spec.Tracks == 1 {
-				copy(b.data[begin:], ulaw[:n])
-			} else {
-				pairs := b.data[2*begin : 2*(begin+n)]
-				for i, s := range ulaw[:n] {
-					pairs[2*i+track] = s
-				}
-			}
+			copy(b.data[track*blockSamples+begin:], ulaw[:n])
 		}
 		ulaw, at = ulaw[n:], at+int64(n)
 	}
@@ -185,7 +179,7 @@ func (r *Recorder) block(w *Writer, at int64) *block {
 	if b == nil || cap(b.data) < size {
 		b = &block{data: make([]byte, size)}
 	}
-	b.w, b.at, b.data = w, at, b.data[:size]
+	b.w, b.at, b.n, b.data = w, at, blockSamples, b.data[:size]
 	b.data[0] = silence
 	for n := 1; n < size; n *= 2 {
 		copy(b.data[n:], b.data[:n])

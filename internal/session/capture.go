@@ -25,6 +25,7 @@ type capture struct {
 	whole  chan struct{} // closed when all until the stop has come
 
 	mu     sync.Mutex
+	over   bool  // whole is closed
 	ready  bool  // it was told the time
 	origin int64 // the clock at the start
 	now    int64 // and now
@@ -47,7 +48,7 @@ func newCapture(w *recording.Writer, tracks [2]int, limit int64) *capture {
 func (c *capture) Write(track int, at int64, ulaw []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed() {
+	if c.over {
 		return
 	}
 	if ulaw != nil {
@@ -57,34 +58,47 @@ func (c *capture) Write(track int, at int64, ulaw []byte) {
 	if track == audio.Outbound {
 		c.tick(at)
 	} else {
-		c.in = at
+		c.come(at)
 	}
+}
+
+// come says that what the party sent before at has come.
+func (c *capture) come(at int64) {
+	c.in = at
 	if !c.ready {
 		return
 	}
 	if c.in >= c.hold && !c.paused {
 		c.suspend()
 	}
-	if c.paused {
-		c.w.Write(0, min(c.now, c.end), nil)
-	} else {
-		c.w.Write(0, min(c.now, c.end, c.hold), nil)
-	}
 	if c.in >= c.end {
-		close(c.whole)
+		c.finish()
 	}
+}
+
+// finish says that all until the stop has come.
+func (c *capture) finish() {
+	c.over = true
+	close(c.whole)
 }
 
 // tick moves the clock, unless the recording is stopped.
 func (c *capture) tick(at int64) {
-	if c.end == forever {
-		c.now = max(c.now, at)
-	}
-	if !c.ready {
+	switch {
+	case !c.ready:
+		if c.end == forever {
+			c.now = max(c.now, at)
+		}
 		c.ready, c.origin = true, c.now
 		c.w.Write(0, c.origin, nil)
 		if c.hold != forever {
 			c.hold = c.origin // it was paused before it began
+		}
+		c.come(c.in)
+	case c.end == forever && at > c.now:
+		c.now = at
+		if c.paused || c.now <= c.hold {
+			c.w.Write(0, c.now, nil)
 		}
 	}
 }
@@ -136,15 +150,6 @@ func (c *capture) resume() {
 	c.hold, c.paused = forever, false
 }
 
-func (c *capture) closed() bool {
-	select {
-	case <-c.whole:
-		return true
-	default:
-		return false
-	}
-}
-
 // cut is the part of a frame between start and stop, up to a pause.
 func (c *capture) cut(at int64, ulaw []byte) (int64, []byte) {
 	if early := min(c.origin-at, int64(len(ulaw))); early > 0 {
@@ -162,13 +167,14 @@ func (c *capture) listen(at int64, ulaw []byte) {
 		return
 	}
 	c.heard = true
-	if audio.ULawPower(ulaw) > quietLevel {
+	if c.limit == 0 {
+		return
+	}
+	if audio.ULawLouder(ulaw, quietLevel) {
 		c.still = 0
 		return
 	}
-	before := c.still
-	c.still += int64(len(ulaw))
-	if c.limit > 0 && before < c.limit && c.still >= c.limit {
+	if c.still += int64(len(ulaw)); c.still >= c.limit {
 		c.limit = 0
 		close(c.quiet)
 	}
@@ -176,7 +182,7 @@ func (c *capture) listen(at int64, ulaw []byte) {
 
 // sound notes where sound is.
 func (c *capture) sound(at int64, ulaw []byte) {
-	if audio.ULawPower(ulaw) <= quietLevel {
+	if !audio.ULawLouder(ulaw, quietLevel) {
 		return
 	}
 	if c.first < 0 || at < c.first {
@@ -189,7 +195,7 @@ func (c *capture) sound(at int64, ulaw []byte) {
 func (c *capture) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.end != forever || c.closed() {
+	if c.end != forever || c.over {
 		return
 	}
 	c.end = c.now
@@ -197,7 +203,7 @@ func (c *capture) stop() {
 		c.w.Write(0, min(c.end, c.hold), nil)
 	}
 	if !c.ready || c.in >= c.end {
-		close(c.whole)
+		c.finish()
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	// maxFirst bounds the first clause of an utterance where the text allows it, because somebody waits for
 	// it: 8 s of speech. Later ones are made while an earlier one plays.
 	maxFirst = 120
-	// longFirst is when a first clause ends at a comma already: below it the whole is made in 0.12 s.
+	// longFirst is when a first clause ends at a comma already: below it the first piece is there after 0.05 s.
 	longFirst = 60
 	// minFirst is what a first clause needs before a comma may end it: a word alone sounds cut off.
 	minFirst = 24
