@@ -58,10 +58,14 @@ func (m media) note() string {
 
 // window measures the streams that are up.
 func (b *bench) window(ctx context.Context, pid, n int) media {
+	return b.windowOf(ctx, pid, n, pick(b, 6*time.Second, 20*time.Second))
+}
+
+func (b *bench) windowOf(ctx context.Context, pid, n int, d time.Duration) media {
 	pause(ctx, 2*time.Second) // the ramp's last calls settle
 	b.peer.reset()
 	m := start(pid)
-	pause(ctx, pick(b, 6*time.Second, 20*time.Second))
+	pause(ctx, d)
 	u := m.used()
 	return media{received: b.peer.counted(), use: u, n: n}
 }
