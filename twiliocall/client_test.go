@@ -20,7 +20,7 @@ func live(t *testing.T) *twiliocall.Call {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range client.Events(t.Context(), twiliocall.EventOptions{CallID: call.ID}) {
+	for e, err := range client.Events(t.Context(), call.ID, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func live(t *testing.T) *twiliocall.Call {
 // ends reads the events of a call to the last one.
 func ends(t *testing.T, id string) (names []string) {
 	t.Helper()
-	for e, err := range client.Events(t.Context(), twiliocall.EventOptions{CallID: id}) {
+	for e, err := range client.Events(t.Context(), id, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestAStreamThatBreaksIsResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for e, err := range c.Events(t.Context(), twiliocall.EventOptions{}) {
+	for e, err := range c.Events(t.Context(), "CA1", "") {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -19,32 +18,14 @@ const (
 	resumeWait = time.Second
 )
 
-// EventOptions selects events. The zero value is all of the account that happen from now on.
-type EventOptions struct {
-	CallID string   // of that call alone, from its first event to its final one
-	Types  []string // such as TwilioCall.completed; none: all
-	After  string   // resumes behind the event of that ID, which Event.Position gave
-}
-
-// Events streams events as they happen. A connection that breaks is resumed behind the last event, so that none is
-// lost and none comes twice; the stream ends when the consumer stops, with ctx, when the server refuses, or, of one
-// call, behind its final event.
-func (c *Client) Events(ctx context.Context, o EventOptions) iter.Seq2[*Event, error] {
-	q := url.Values{}
-	if len(o.Types) > 0 {
-		q.Set("types", strings.Join(o.Types, ","))
-	}
-	at := "/v1/events"
-	if o.CallID != "" {
-		at = path(o.CallID) + "/events"
-	}
-	if len(q) > 0 {
-		at += "?" + q.Encode()
-	}
+// Events streams the events of a call as they happen, from the first one on, or behind the one whose Event.Position
+// is after. A connection that breaks is resumed behind the last event, so that none is lost and none comes twice;
+// the stream ends behind the final event, when the consumer stops, with ctx, and when the server refuses.
+func (c *Client) Events(ctx context.Context, id, after string) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
-		last := o.After
+		last := after
 		for {
-			err := c.stream(ctx, at, last, func(e *Event) bool {
+			err := c.stream(ctx, path(id)+"/events", last, func(e *Event) bool {
 				last = e.Position
 				return yield(e, nil)
 			})

@@ -61,7 +61,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	for event, err := range client.Events(ctx, twiliocall.EventOptions{CallID: call.ID}) {
+	for event, err := range client.Events(ctx, call.ID, "") {
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -50,7 +50,7 @@ type Event struct {
 	Sequence    int             `json:"sequence"` // from 0 per call without gaps
 	Data        json.RawMessage `json:"data"`     // the Call after the change, or a RecordingEvent
 
-	// Position is where a stream was with this event, for EventOptions.After; not part of the event.
+	// Position is where a stream was with this event, for Client.Events; not part of the event.
 	Position string `json:"-"`
 }
 

@@ -17,7 +17,15 @@ type callCommand struct {
 	Delete   callDeleteCommand   `cmd:"" help:"Delete the record of a call that ended."`
 	Redirect callRedirectCommand `cmd:"" help:"Give a live call a new TwiML document."`
 	Hangup   callHangupCommand   `cmd:"" help:"End a call, or take it back while it is queued or rings."`
-	Watch    callWatchCommand    `cmd:"" help:"Follow a call's events until it ends."`
+	Hold     callHoldCommand     `cmd:"" help:"Let the party wait, with music."`
+	Unhold   callUnholdCommand   `cmd:"" help:"Go on where hold stopped."`
+	Mute     callMuteCommand     `cmd:"" help:"Make what the party says silence."`
+	Unmute   callUnmuteCommand   `cmd:"" help:"End mute."`
+	Record   callRecordCommand   `cmd:"" help:"Record a live call."`
+
+	StopRecording callStopRecordingCommand `cmd:"" help:"Stop recording a call."`
+
+	Watch callWatchCommand `cmd:"" help:"Follow a call's events until it ends."`
 }
 
 func (callCommand) Help() string {

@@ -170,6 +170,24 @@ func (c *Client) List(ctx context.Context, collection, key string, filter url.Va
 	return all[:min(max(limit, 0), len(all))], nil
 }
 
+// Act does an action of the TwilioCall API to a call, such as hold; its answer is a call or a recording.
+func (c *Client) Act(ctx context.Context, callSID, action string, body map[string]any) (Resource, error) {
+	var content []byte
+	contentType := ""
+	if len(body) > 0 {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return Resource{}, err
+		}
+		content, contentType = b, "application/json"
+	}
+	answer, err := c.do(ctx, http.MethodPost, "/v1/calls/"+url.PathEscape(callSID)+"/"+action, contentType, content)
+	if err != nil {
+		return Resource{}, err
+	}
+	return newResource(answer)
+}
+
 const trunksPath = "/v1/trunks"
 
 // AddTrunk creates a trunk from a value that encodes as its JSON form.
