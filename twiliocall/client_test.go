@@ -62,7 +62,7 @@ func TestALiveCallIsRecordedRedirectedAndHungUp(t *testing.T) {
 	}{
 		{"hold", func(ctx context.Context, id string) (*twiliocall.Call, error) { return client.Hold(ctx, id, "") }, true, false},
 		{"mute", client.Mute, true, true}, {"unhold", client.Unhold, false, true}, {"unmute", client.Unmute, false, false},
-		{"unhold again", client.Unhold, false, false},
+		{"unhold again", client.Unhold, false, false}, {"mute again", client.Mute, false, true},
 	} {
 		if c, err := test.do(t.Context(), call.ID); err != nil || c.Held != test.held || c.Muted != test.muted {
 			t.Errorf("%s: %+v %v", test.name, c, err)
@@ -81,7 +81,7 @@ func TestALiveCallIsRecordedRedirectedAndHungUp(t *testing.T) {
 	if names := ends(t, call.ID); names[len(names)-1] != "TwilioCall.completed" {
 		t.Errorf("%v", names)
 	}
-	if c, err := client.Hangup(t.Context(), call.ID); err != nil || c.Status != "completed" {
+	if c, err := client.Hangup(t.Context(), call.ID); err != nil || c.Status != "completed" || c.Muted {
 		t.Errorf("an ended call: %+v %v", c, err)
 	}
 	if _, err := client.Mute(t.Context(), call.ID); !errors.As(err, &p) || p.Status != 409 || p.Code != 21220 {

@@ -70,7 +70,7 @@ func (c *Call) resource() twiliocall.Call {
 		ForwardedFrom: optional(c.ForwardedFrom), GroupSID: optional(c.GroupSID), TrunkSID: optional(c.TrunkSID),
 		DateCreated: c.DateCreated.Unix(), DateUpdated: c.DateUpdated.Unix(),
 		Metadata: map[string]any{},
-		Held:     c.Options.Held, Muted: c.Options.Muted,
+		Held:     c.Options.Held && c.Status == InProgress, Muted: c.Options.Muted && c.Status == InProgress,
 	}
 	if d, ok := c.Duration(); ok {
 		r.Duration = &d
