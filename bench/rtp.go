@@ -61,6 +61,7 @@ type stream struct {
 	stamped atomic.Bool  // its audio says when it was sent
 	press   atomic.Int32 // packets of a key that are to be sent
 	pressed atomic.Int64 // Unix nanoseconds when its first one left
+	speech  atomic.Pointer[speech]
 	out     [rtpHeader + frame]byte
 	txSeq   uint16
 	txTime  uint32
@@ -236,6 +237,10 @@ func (s *stream) packet() []byte {
 		return b[:rtpHeader+4]
 	}
 	binary.BigEndian.PutUint32(b[4:], s.txTime)
+	if v := s.speech.Load(); v != nil {
+		v.fill(b[rtpHeader:])
+		return b
+	}
 	for i := range frame {
 		b[rtpHeader+i] = 0x80 | byte(i*37)&0x3f
 	}
@@ -243,6 +248,26 @@ func (s *stream) packet() []byte {
 		putStamp(b[rtpHeader:], time.Now())
 	}
 	return b
+}
+
+// speech is sound that is sent again and again, from at on.
+type speech struct {
+	ulaw []byte
+	at   int
+}
+
+// speaks has the stream send ulaw again and again, from a place in it on; nil is silence.
+func (s *stream) speaks(ulaw []byte, at int) { s.speech.Store(&speech{ulaw, at}) }
+
+// fill is the next packet of it.
+func (s *speech) fill(payload []byte) {
+	for i := range payload {
+		payload[i] = silentULaw
+		if len(s.ulaw) > 0 {
+			payload[i] = s.ulaw[(s.at+i)%len(s.ulaw)]
+		}
+	}
+	s.at += len(payload)
 }
 
 // pressKey presses the key 1 for 100 ms, at a random moment of the frame.
