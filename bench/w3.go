@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -110,8 +111,8 @@ func (s *served) recordings(ctx context.Context, n int, seconds float64) (kept i
 		kept = 0
 		shortest := -1
 		for _, r := range page.Recordings {
-			var d int
-			if _, err := fmt.Sscan(r.Duration, &d); err != nil || r.Status != "completed" || r.Channels != 2 || float64(d) < seconds {
+			d, _ := strconv.Atoi(r.Duration) // none before it is completed
+			if r.Status != "completed" || r.Channels != 2 || float64(d) < seconds {
 				continue
 			}
 			if kept++; shortest < 0 || d < shortest {
