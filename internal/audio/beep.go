@@ -69,27 +69,33 @@ func (t *tones) next(s Sound) (ended tone, ok bool) {
 }
 
 // beep reports whether an ended tone is that of an answering machine. early is before anything was said, when a tone
-// near 425 Hz is the other side's ringing.
+// near 425 Hz is the other side's ringing, and one of a fax machine's was cut by the network and will go on.
 func (t tone) beep(early bool) bool {
 	progress := 10.0
+	_, fax := t.fax()
 	if early {
 		progress = 35
+		fax = t.faxRule() != ""
 	}
-	_, fax := t.fax()
 	return !fax && t.hz >= beepLowest && t.hz <= beepHighest && math.Abs(t.hz-425) > progress &&
 		t.good >= beepShort && t.frames <= beepLong && !t.chased
 }
 
 // fax reports whether a tone is, by now, a fax machine's: CNG or CED of ITU-T T.30, held for 400 ms.
 func (t tone) fax() (rule string, ok bool) {
+	rule = t.faxRule()
+	return rule, rule != "" && time.Duration(t.frames)*FrameDuration >= faxHold
+}
+
+// faxRule is that of the fax machine's tone of t's frequency, "" for none.
+func (t tone) faxRule() string {
 	switch {
-	case time.Duration(t.frames)*FrameDuration < faxHold:
 	case math.Abs(t.hz-1100) <= 38:
-		return RuleCNG, true
+		return RuleCNG
 	case math.Abs(t.hz-2100) <= 20:
-		return RuleCED, true
+		return RuleCED
 	}
-	return "", false
+	return ""
 }
 
 const faxHold = 400 * time.Millisecond
