@@ -162,17 +162,18 @@ func TestAMD(t *testing.T) {
 // TestAMDHearsBeeps: eight frequencies, the lengths there are, in noise and with a harmonic.
 func TestAMDHearsBeeps(t *testing.T) {
 	for _, hz := range []float64{440, 550, 660, 800, 950, 1000, 1200, 1400, 2000} {
-		for _, ms := range []time.Duration{150, 200, 300, 500, 1000} {
+		for _, seconds := range []float64{0.15, 0.2, 0.3, 0.5, 1} {
+			length := time.Duration(seconds * float64(time.Second))
 			c := newHeardCall().say(4 * time.Second).quiet(800 * time.Millisecond)
 			from := len(c.pcm)
-			c.tone(ms*time.Millisecond, hz)
-			for i, s := range Tone(ms*time.Millisecond, 2*hz)[:len(c.pcm)-from] {
+			c.tone(length, hz)
+			for i, s := range Tone(length, 2*hz)[:len(c.pcm)-from] {
 				c.pcm[from+i] += s / 16
 			}
 			end := time.Duration(len(c.pcm)) * time.Second / SampleRate
 			_, v, _ := detect(AMDConfig{MessageEnd: true}, c.quiet(3*time.Second).noise(-50).frames())
 			if v.AnsweredBy != AnsweredMachineEndBeep || v.After < end || v.After > end+300*time.Millisecond {
-				t.Errorf("%v Hz, %d ms until %v: %+v", hz, ms, end, v)
+				t.Errorf("%v Hz, %v until %v: %+v", hz, length, end, v)
 			}
 		}
 	}

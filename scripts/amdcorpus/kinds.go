@@ -64,7 +64,7 @@ func personLong(s *scene) {
 	s.pickUp()
 	s.silence(0.1, 1.4)
 	s.speaker = s.cast("")
-	s.utter(longHellos, 1.4, 2.3)
+	s.must(longHellos, 1.4, 2.3)
 	s.listen()
 }
 
@@ -72,7 +72,7 @@ func personBusiness(s *scene) {
 	s.pickUp()
 	s.silence(0.1, 1.4)
 	s.speaker = s.cast("")
-	s.utter(businessHellos, 2.5, 30)
+	s.must(businessHellos, 2.5, 30)
 	s.listen()
 }
 
@@ -119,7 +119,7 @@ func voicemailSilent(s *scene) {
 func voicemailBrief(s *scene) {
 	s.silence(0.05, 1)
 	s.speaker = s.cast("")
-	s.utter(shortGreetings, 0.3, 2.3)
+	s.must(shortGreetings, 0.3, 2.3)
 	s.beep(0.1, 0.9)
 	s.silence(4, 4)
 }
@@ -250,7 +250,10 @@ func (s *scene) greet(shortest, longest float64) {
 		}
 		s.speaker = s.cast(language)
 	}
-	s.utter(s.hellos, shortest, longest)
+	if !s.utter(s.hellos, shortest, longest) {
+		s.hellos = hellos
+		s.must(s.hellos, shortest, longest)
+	}
 }
 
 // greeting is a voicemail's: a few sentences with pauses.

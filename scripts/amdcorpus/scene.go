@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -54,22 +55,33 @@ func (s *scene) pickUp() {
 	s.add(atLevel(noise, s.level-between(s.rng, 3, 15)))
 }
 
-// utter says one of list that takes between shortest and longest seconds.
-func (s *scene) utter(list []string, shortest, longest float64) {
-	for try := 0; s.err == nil; try++ {
+// utter says one of list that takes between shortest and longest seconds. When nobody can say any of them in that, it is
+// false and nothing was said.
+func (s *scene) utter(list []string, shortest, longest float64) bool {
+	for try := range 40 {
+		if s.err != nil {
+			return false
+		}
 		words, err := s.studio.say(s.ctx, s.speaker, text(s.rng, s.split, list))
 		if err != nil {
 			s.err = err
-			return
+			return false
 		}
-		if d := float64(len(words)) / audio.SampleRate; d < shortest || d > longest {
-			if try%8 == 7 {
-				s.speaker = s.cast("") // this one speaks too slowly
-			}
-			continue
+		if d := float64(len(words)) / audio.SampleRate; d >= shortest && d <= longest {
+			s.speak(words)
+			return true
 		}
-		s.speak(words)
-		return
+		if try%8 == 7 {
+			s.speaker = s.cast("") // this one speaks too slowly
+		}
+	}
+	return false
+}
+
+// must utters.
+func (s *scene) must(list []string, shortest, longest float64) {
+	if !s.utter(list, shortest, longest) && s.err == nil {
+		s.err = fmt.Errorf("nobody says %q in %v to %v s", list, shortest, longest)
 	}
 }
 

@@ -22,11 +22,11 @@ func (s *studio) close() error { return s.voices.Close() }
 
 // A speaker is a voice, its pitch and its pace.
 type speaker struct {
-	flite           speech.Utterance // without parts
-	rate            int              // Hz: a flite voice's samples played at another rate are another head's
-	espeak          string           // voice of espeak-ng, "" for flite
-	pitch, pace     int              // of espeak-ng: 0 to 99, and words a minute
-	name, otherLang string
+	name        string
+	flite       speech.Utterance // without parts
+	rate        int              // Hz: a flite voice's samples played at another rate are another head's
+	espeak      string           // voice of espeak-ng, "" for flite
+	pitch, pace int              // of espeak-ng: 0 to 99, and words a minute
 }
 
 // builtin are the four voices of the wasm file.

@@ -46,7 +46,7 @@ var (
 	shortGreetings  = []string{"Leave a message.", "It's Mark, leave a message.", "Not here, leave a message.", "Speak after the beep.", "Sorry, not here.", "Please leave a message.", "Jenny here, after the tone.", "You know what to do."}
 	greetingsAbroad = map[string][]string{
 		"de":    {"Guten Tag, Sie sind verbunden mit dem Anschluss der Familie Müller. Bitte hinterlassen Sie eine Nachricht nach dem Signalton.", "Der gewünschte Gesprächspartner ist zur Zeit nicht erreichbar.", "Hier ist die Mailbox von Anna Schmidt. Ich rufe zurück.", "Leider rufen Sie außerhalb unserer Geschäftszeiten an. Bitte sprechen Sie nach dem Ton."},
-		"fr-fr": {"Bonjour, vous êtes bien sur la messagerie de Paul Martin. Laissez un message après le signal sonore.", "Votre correspondant n'est pas disponible pour le moment.", "Nous ne pouvons pas vous répondre. Merci de laisser vos coordonnées.", "Bienvenue chez Durand. Nos bureaux sont fermés, veuillez rappeler plus tard."},
+		"fr-fr": {"Bonjour, vous êtes bien sur la messagerie de Paul Martin. Laissez un message après le signal sonore.", "La personne que vous appelez n'est pas disponible pour le moment.", "Nous ne pouvons pas vous répondre. Merci de laisser vos coordonnées.", "Bienvenue chez Durand. Nos bureaux sont fermés, veuillez rappeler plus tard."},
 		"es":    {"Ha llamado al buzón de voz de Carlos García. Deje su mensaje después de la señal.", "El teléfono al que llama está apagado o fuera de cobertura.", "Ahora no puedo atenderle. Deje un mensaje y le llamaré.", "Gracias por llamar. Nuestro horario es de nueve a cinco. Deje su nombre y su número."},
 	}
 	announcements = []string{
