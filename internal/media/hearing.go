@@ -120,7 +120,6 @@ func (f *flow) followOne(w *worker) {
 	sound, ts := h.buffer.read(h.frame*audio.FrameSamples, &ulaw)
 	switch sound {
 	case missing:
-		h.conceal.Lost(h.pcm[:])
 	case quiet:
 		for i := range h.pcm {
 			h.pcm[i] = int16(h.noise * (2*rand.Float64() - 1))
@@ -129,7 +128,14 @@ func (f *flow) followOne(w *worker) {
 		audio.AppendDecodedULaw(h.pcm[:0], ulaw[:])
 	}
 	if sound != missing {
-		f.hearTones(w, ts) // before its edge is smoothed
+		f.hearTones(w, ts)
+	}
+	switch {
+	case len(h.ears) == 0:
+		return
+	case sound == missing:
+		h.conceal.Lost(h.pcm[:])
+	default:
 		h.conceal.Came(h.pcm[:])
 	}
 	for _, e := range h.ears {
