@@ -340,7 +340,7 @@ type filterInput struct {
 	From            string   `query:"from" doc:"Caller."`
 	To              string   `query:"to" doc:"Called party."`
 	Status          []string `query:"status,explode" doc:"queued, ringing, in-progress, completed, busy, failed, no-answer, canceled; may be repeated."`
-	Direction       string   `query:"direction" doc:"inbound, outbound-api or outbound-dial."`
+	Direction       string   `query:"direction" doc:"inbound, outbound-api, outbound-dial, trunking-originating or trunking-terminating."`
 	ParentCallSID   string   `query:"parentCallSid" doc:"The call whose Dial made them."`
 	AnsweredBy      string   `query:"answeredBy" doc:"human, machine, fax or unknown."`
 	StartTimeAfter  string   `query:"startTimeAfter" doc:"Unix seconds or RFC 3339; at that time or later."`
@@ -414,8 +414,8 @@ func (f *filterInput) filter() (call.Filter, error) {
 		}
 		c.Statuses = append(c.Statuses, call.Status(s))
 	}
-	if c.Direction != "" && !slices.Contains([]call.Direction{call.Inbound, call.OutboundAPI, call.OutboundDial}, c.Direction) {
-		return c, twilio.Errf(20001, "direction must be inbound, outbound-api or outbound-dial: %s", f.Direction)
+	if c.Direction != "" && !slices.Contains([]call.Direction{call.Inbound, call.OutboundAPI, call.OutboundDial, call.TrunkingOriginating, call.TrunkingTerminating}, c.Direction) {
+		return c, twilio.Errf(20001, "direction must be inbound, outbound-api, outbound-dial, trunking-originating or trunking-terminating: %s", f.Direction)
 	}
 	if f.AnsweredBy != "" && !slices.Contains([]string{"human", "machine", "fax", "unknown"}, f.AnsweredBy) {
 		return c, twilio.Errf(20001, "answeredBy must be human, machine, fax or unknown: %s", f.AnsweredBy)
