@@ -248,7 +248,7 @@ func TestASpoolThatIsFull(t *testing.T) {
 			})
 			spool := fmt.Sprintf("/proc/%d/root%s/spool", r.cmd.Process.Pid, r.data)
 			call := r.call()
-			some := int64(1000 + rand.IntN(12000)) // bytes of each recording
+			some := int64(9000 + rand.IntN(8000)) // bytes of each recording: more than the silence before the whistle
 			spooled := map[string]int64{}
 			r.until("recordings are spooled", func() bool {
 				for _, x := range r.recordings(call) {
