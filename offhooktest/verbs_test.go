@@ -165,7 +165,7 @@ func TestGatherFetchesItsFilesFirst(t *testing.T) {
 
 // The silence that ends the input begins anew with every key.
 func TestEveryKeyRestartsTheTimeoutOfGather(t *testing.T) {
-	app, _, line := inCall(t, `<Response><Say>Ready</Say><Gather action="/got" timeout="3"/></Response>`,
+	app, _, line := inCall(t, `<Response><Gather action="/got" timeout="3"><Say>Ready</Say></Gather></Response>`,
 		at("/got", `<Response><Say>Thank you</Say></Response>`))
 	line.Hears("Ready")
 	line.Press("1W2W3W4W5") // 4 s of pauses in all
