@@ -19,8 +19,8 @@ type guard struct {
 
 // offender is a source that failed.
 type offender struct {
-	since    time.Time // of the first failure that counts
-	failures int
+	failures [guardFailures]time.Time // the last ones, as a ring: the oldest is at next
+	next     int
 	until    time.Time // shut out so long; zero when it never was
 	times    int       // how often it was
 }
@@ -73,20 +73,20 @@ func (g *guard) failed(src netip.Addr) (shut time.Duration) {
 		if len(g.of) >= maxOffenders {
 			g.evictLocked(now)
 		}
-		o = &offender{since: now}
+		o = &offender{}
 		g.of[key] = o
-	}
-	if now.Sub(o.since) > guardWindow {
-		o.since, o.failures = now, 0
 	}
 	if now.Sub(o.until) > guardLongest {
 		o.times = 0
 	}
-	if o.failures++; o.failures < guardFailures || now.Before(o.until) {
+	o.failures[o.next] = now
+	o.next = (o.next + 1) % guardFailures
+	if oldest := o.failures[o.next]; oldest.IsZero() || now.Sub(oldest) > guardWindow || now.Before(o.until) {
 		return 0
 	}
 	shut = min(guardShut<<min(o.times, 10), guardLongest)
-	o.until, o.failures, o.times = now.Add(shut), 0, o.times+1
+	o.until, o.times = now.Add(shut), o.times+1
+	clear(o.failures[:])
 	return shut
 }
 
@@ -117,7 +117,7 @@ func (g *guard) evictLocked(now time.Time) {
 	var first netip.Addr
 	var soonest time.Time
 	for key, o := range g.of {
-		end := o.since.Add(guardWindow)
+		end := o.failures[(o.next+guardFailures-1)%guardFailures].Add(guardWindow)
 		if o.until.After(end) {
 			end = o.until
 		}

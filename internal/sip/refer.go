@@ -119,6 +119,8 @@ func refusalPhrase(code int) string {
 		return "Busy Here"
 	case 480:
 		return "Temporarily Unavailable"
+	case 491:
+		return "Request Pending"
 	case 500:
 		return "Server Internal Error"
 	default:

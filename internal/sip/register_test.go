@@ -279,6 +279,16 @@ func TestGuard(t *testing.T) {
 	if fail(9) != 0 {
 		t.Error("failures of long ago count")
 	}
+	clock.now = clock.now.Add(guardWindow + time.Second)
+	fail(1)
+	clock.now = clock.now.Add(guardWindow - time.Second)
+	if fail(7) != 0 {
+		t.Error("eight failures shut a source out")
+	}
+	clock.now = clock.now.Add(2 * time.Second) // the first no longer counts
+	if fail(2) != 0 {
+		t.Error("nine failures of the last minute shut a source out")
+	}
 	for _, want := range []time.Duration{10 * time.Minute, 20 * time.Minute, 40 * time.Minute} {
 		shut := time.Duration(0)
 		for range guardFailures {
