@@ -519,6 +519,21 @@ func inboundDial(t *testing.T, verb string, more ...map[string]string) *conversa
 	return c
 }
 
+// Who does not want to be named is anonymous, and no address of his carrier's.
+func TestAnAnonymousCaller(t *testing.T) {
+	c := inboundDial(t, `<Pause length="30"/>`)
+	c.Inbound(newActor(), call.InboundLeg{To: "+15550199", From: "Anonymous@anonymous.invalid", Source: "127.0.0.1:5060"})
+	c.until("both are asked for", func() bool { return len(c.app.requests()) == 2 })
+	var from []string
+	for _, p := range c.app.requests() {
+		from = append(from, p.Get("From"))
+	}
+	slices.Sort(from)
+	if !slices.Equal(from, []string{"+15550150", "anonymous"}) {
+		t.Errorf("calls from %v", from)
+	}
+}
+
 func TestAnswerOnBridge(t *testing.T) {
 	c := inboundDial(t, `<Dial answerOnBridge="true">+15550102</Dial>`)
 	called := c.leg()

@@ -95,9 +95,9 @@ func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Ca
 		o.Follow(voice)
 		return c, nil
 	}
+	c.From = callerOf(c.From)
 	t := in.Trunk
 	if t != nil && t.Kind == call.Elastic {
-		c.From = callerOf(c.From)
 		return c, m.terminating(ctx, c, t)
 	}
 	number, err := m.Store.NumberByPhone(ctx, in.To)
@@ -115,7 +115,7 @@ func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Ca
 	}
 	c.AccountSID, c.NumberSID = number.AccountSID, number.SID
 	if number.TrunkSID != "" {
-		c.From, c.TrunkSID, c.Direction = callerOf(c.From), number.TrunkSID, call.TrunkingOriginating
+		c.TrunkSID, c.Direction = number.TrunkSID, call.TrunkingOriginating
 		number.VoiceURL, number.VoiceFallback = "", ""
 	}
 	o.URL, o.Method, o.FallbackURL, o.FallbackMethod = number.VoiceURL, number.VoiceMethod, number.VoiceFallback, number.FallbackMethod
