@@ -242,10 +242,10 @@ func TestMoreCallsThanAQueueRemembersAreDialledAfterARestart(t *testing.T) {
 	}
 	w.until("all are dialled", func() bool {
 		left, err := w.store.Queued(t.Context(), "", 1)
-		if err != nil {
+		if err != nil && !errors.Is(err, call.ErrUnavailable) { // claims that a busy machine did not acknowledge in time are taken back
 			t.Fatal(err)
 		}
-		return len(left) == 0
+		return err == nil && len(left) == 0
 	})
 }
 
