@@ -32,36 +32,53 @@ func makeUnity() (u [spectrumSize / 2]complex64) {
 // spectrum writes the power in each bin of pcm to bins; it is up to the caller what a unit is.
 func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 	const half = spectrumSize / 2
-	var z [half]complex64 // even samples are the real parts, odd ones the imaginary: one transform of half the size
-	for i := range z {
+	var re, im [half]float32 // of even and of odd samples: one transform of half the size
+	for i := range reversed {
 		// Written in bit-reversed order, so that the butterflies below leave natural order.
-		z[reversed[i]] = complex(pcm[2*i]*hann[2*i], pcm[2*i+1]*hann[2*i+1])
+		r := reversed[i] & (half - 1)
+		re[r], im[r] = pcm[2*i]*hann[2*i], pcm[2*i+1]*hann[2*i+1]
 	}
 	for i := 0; i < half; i += 4 { // the first two stages turn by quarters only
-		a, b, c, d := z[i], z[i+1], z[i+2], z[i+3]
-		a, b, c, d = a+b, a-b, c+d, c-d
-		d = complex(imag(d), -real(d))
-		z[i], z[i+1], z[i+2], z[i+3] = a+c, b+d, a-c, b-d
+		r, m := re[i:i+4:i+4], im[i:i+4:i+4]
+		ar, ai, br, bi := r[0]+r[1], m[0]+m[1], r[0]-r[1], m[0]-m[1]
+		cr, ci, dr, di := r[2]+r[3], m[2]+m[3], m[2]-m[3], r[3]-r[2]
+		r[0], m[0], r[1], m[1] = ar+cr, ai+ci, br+dr, bi+di
+		r[2], m[2], r[3], m[3] = ar-cr, ai-ci, br-dr, bi-di
 	}
-	for size := 8; size <= half; size *= 2 {
-		step := spectrumSize / size
-		for start := 0; start < half; start += size {
-			low, high := z[start:start+size/2], z[start+size/2:start+size]
-			for k, turn := 0, 0; k < len(low) && k < len(high); k, turn = k+1, turn+step {
-				t := high[k] * unity[turn&(len(unity)-1)]
-				low[k], high[k] = low[k]+t, low[k]-t
+	for size, turns := 4, turns[:]; size < half; size *= 2 { // half of a stage's size
+		wr, wi := turns[0][:size], turns[1][:size]
+		turns = turns[2:]
+		for start := 0; start < half; start += 2 * size {
+			lr, li := re[start : start+size][:len(wr)], im[start : start+size][:len(wr)]
+			hr, hi := re[start+size : start+2*size][:len(wr)], im[start+size : start+2*size][:len(wr)]
+			for k, c := range wr {
+				s := wi[k]
+				tr, ti := hr[k]*c-hi[k]*s, hr[k]*s+hi[k]*c
+				hr[k], hi[k] = lr[k]-tr, li[k]-ti
+				lr[k], li[k] = lr[k]+tr, li[k]+ti
 			}
 		}
 	}
 	bins[0] = 0 // a constant is no sound
 	for k := 1; k < half; k++ {
-		a, b := z[k], z[half-k]
-		b = complex(real(b), -imag(b))
-		even, odd := a+b, unity[k]*complex(imag(a-b), -real(a-b)) // twice what they are
-		x := even + odd
-		bins[k] = (real(x)*real(x) + imag(x)*imag(x)) / 4
+		ar, ai, br, bi := re[k], im[k], re[half-k], -im[half-k]
+		c, s := real(unity[k]), imag(unity[k])
+		er, ei, or, oi := ar+br, ai+bi, ai-bi, br-ar // twice what they are
+		xr, xi := er+c*or-s*oi, ei+c*oi+s*or
+		bins[k] = (xr*xr + xi*xi) / 4
 	}
 }
+
+// turns are the real and the imaginary parts by which the stages of a transform turn, from its third on.
+var turns = func() (t [10][]float32) {
+	for stage, size := 0, 4; size < spectrumSize/2; stage, size = stage+1, size*2 {
+		for k := range size {
+			s, c := math.Sincos(-math.Pi * float64(k) / float64(size))
+			t[2*stage], t[2*stage+1] = append(t[2*stage], float32(c)), append(t[2*stage+1], float32(s))
+		}
+	}
+	return t
+}()
 
 // reversed is each index of half a spectrum with its bits in reverse.
 var reversed = func() (r [spectrumSize / 2]uint8) {
