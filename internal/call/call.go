@@ -171,6 +171,10 @@ type Options struct {
 	SIPHeaders     map[string]string `json:"sipHeaders,omitempty"`     // X-… headers, full names
 	SIPSource      string            `json:"sipSource,omitempty"`      // IP address
 	CallerIDLookup bool              `json:"callerIdLookup,omitempty"` // the number wants CallerName
+
+	// Hops are how often the call was passed on before, by us (a <Dial>, a trunk) or by others: those that go in
+	// circles end (RFC 7332).
+	Hops int `json:"hops,omitempty"`
 }
 
 // Follow makes a call follow v.

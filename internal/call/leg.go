@@ -91,6 +91,7 @@ type OutboundLeg struct {
 	Headers   map[string]string // X-… headers to add
 	Secure    bool              // over TLS and with SRTP, or not at all
 	Trusted   bool              // is told who calls (P-Asserted-Identity)
+	Hops      int               // as Options.Hops: Max-Forwards is so many less
 	// Hairpin marks a call to one of our own numbers: it comes back to our own listener, which
 	// recognises its Call-ID whatever the source rules say.
 	Hairpin bool
@@ -113,6 +114,7 @@ type InboundLeg struct {
 	Source        string            // ip:port
 	CallID        string            // SIP Call-ID
 	Taken         time.Time         // when the INVITE was let in
+	Hops          int               // that the INVITE has behind it, as its Max-Forwards tells, at least 0
 	Headers       map[string]string // X-… headers
 	Replaces      *Replaces         // the dialog that the call is to take the place of; nil for none
 }

@@ -233,6 +233,7 @@ func (d *dialing) newCall(ctx context.Context, a attempt) (*call.Call, error) {
 		Options: call.Options{
 			Method: o.Method, StatusMethod: o.StatusCallbackMethod, StatusEvents: o.StatusCallbackEvents,
 			Timeout: int(d.verb.Timeout / time.Second), FromCountry: parent.Options.FromCountry,
+			Hops: parent.Options.Hops + 1,
 		},
 	}
 	if o := d.doc.over; o != nil {

@@ -66,7 +66,7 @@ func newOffice(t *testing.T, change func(o *office), pages map[string]string) *o
 func (o *office) comesIn(t *call.Trunk, from, to string) *actor {
 	o.t.Helper()
 	o.caller = newActor()
-	o.Inbound(o.caller, call.InboundLeg{To: to, From: from, CallerName: "Ann", Trunk: t, Source: "192.0.2.1:5060"})
+	o.Inbound(o.caller, call.InboundLeg{To: to, From: from, CallerName: "Ann", Trunk: t, Source: "192.0.2.1:5060", Hops: 3})
 	o.until("the call is there", func() bool {
 		list, _, err := o.store.ListCalls(o.t.Context(), call.Filter{AccountSID: o.account.SID, Limit: 50})
 		for _, c := range list {
@@ -86,7 +86,7 @@ func TestACallToANumberOnATrunkGoesToItsPBX(t *testing.T) {
 	caller := o.comesIn(&o.other, "+15550150", "+15550199")
 	pbx, spec := o.specced()
 	if spec.Target != "sip:+15550199@a.example;user=phone" || !slices.Equal(spec.Targets, []string{"sip:+15550199@b.example;user=phone"}) ||
-		!spec.Secure || !spec.Trusted || spec.From != "+15550150" || spec.FromName != "Ann" || spec.Username != "" {
+		!spec.Secure || !spec.Trusted || spec.From != "+15550150" || spec.FromName != "Ann" || spec.Username != "" || spec.Hops != 4 {
 		t.Errorf("%+v", spec)
 	}
 	if caller.rung() {

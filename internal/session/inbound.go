@@ -83,7 +83,7 @@ func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Ca
 		To:  in.To, From: in.From, Direction: call.Inbound, Status: call.Ringing,
 		DateCreated: now, DateUpdated: now, DialedAt: now, PriceUnit: "USD",
 		CallerName: in.CallerName, ForwardedFrom: in.ForwardedFrom, Epoch: m.Store.Epoch(),
-		Options: call.Options{StatusEvents: []string{"completed"}, SIPHeaders: in.Headers, SIPSource: host(in.Source)},
+		Options: call.Options{StatusEvents: []string{"completed"}, SIPHeaders: in.Headers, SIPSource: host(in.Source), Hops: in.Hops},
 	}
 	o := &c.Options
 	if d := in.Domain; d != nil {

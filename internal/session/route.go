@@ -198,7 +198,7 @@ func unregistered(code int, to string) error {
 func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 	o := &c.Options
 	leg := call.OutboundLeg{
-		CallSID: c.SID, From: c.From, Username: o.SIPUsername, Password: o.SIPPassword, HoldACK: true,
+		CallSID: c.SID, From: c.From, Username: o.SIPUsername, Password: o.SIPPassword, HoldACK: true, Hops: o.Hops,
 	}
 	if o.CallerID != "" {
 		leg.From = o.CallerID

@@ -418,7 +418,7 @@ func (m *Manager) replace(leg Leg, in call.InboundLeg, refuse func(code int, rea
 		CallerName: in.CallerName, Dialog: leg.Dialog(), Epoch: m.Store.Epoch(),
 		Options: call.Options{
 			FromCountry: call.Country(in.From), ToCountry: call.Country(in.To),
-			SIPHeaders: in.Headers, SIPSource: host(in.Source),
+			SIPHeaders: in.Headers, SIPSource: host(in.Source), Hops: in.Hops,
 		},
 	}
 	if t := in.Trunk; t != nil {

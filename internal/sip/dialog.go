@@ -37,6 +37,9 @@ func (d *dialog) nextURI() sip.Uri {
 	return d.target
 }
 
+// maxForwards is the Max-Forwards of what begins here (RFC 3261 section 8.1.1.6).
+const maxForwards = 70
+
 // request builds a request of the dialog with the given CSeq, without Contact and body.
 func (e *Endpoint) request(d *dialog, method sip.RequestMethod, cseq uint32, branch string, h hop) *sip.Request {
 	recipient, routes := d.target, d.routes
@@ -55,7 +58,7 @@ func (e *Endpoint) request(d *dialog, method sip.RequestMethod, cseq uint32, bra
 	for _, r := range routes {
 		req.AppendHeader(&sip.RouteHeader{Address: r})
 	}
-	fwd := sip.MaxForwardsHeader(70)
+	fwd := sip.MaxForwardsHeader(maxForwards)
 	id := sip.CallIDHeader(d.callID)
 	to := &sip.ToHeader{Address: d.remote}
 	if d.remoteTag != "" {

@@ -314,3 +314,22 @@ func mustAddr(t *testing.T, s string) netip.Addr {
 	}
 	return a
 }
+
+// A call that is passed on in a circle comes back with less Max-Forwards each time.
+func TestHowOftenACallWasPassedOn(t *testing.T) {
+	s := start(t, nil)
+	p := newPeer(t, s)
+	dial(t, s, call.OutboundLeg{Target: p.uri(), Hops: 4})
+	inv := p.request("INVITE")
+	if left := inv.MaxForwards(); left == nil || left.Val() != 66 {
+		t.Errorf("%s", inv)
+	}
+	p.answer(inv, 486, "x")
+	p.request("ACK")
+	for left, hops := range map[sip.MaxForwardsHeader]int{66: 4, 70: 0, 255: 0} {
+		*inv.MaxForwards() = left
+		if in := s.describe(inv, nil, false, netip.MustParseAddrPort(p.addr())); in.Hops != hops {
+			t.Errorf("Max-Forwards %d: %d hops", left, in.Hops)
+		}
+	}
+}

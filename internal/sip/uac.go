@@ -217,6 +217,7 @@ func (l *Leg) onEarly(res *sip.Response) {
 
 func (l *Leg) buildInvite(offer []byte) *sip.Request {
 	req := l.e.request(&l.d, sip.INVITE, l.d.cseq, l.out.branch, l.hop)
+	*req.MaxForwards() = sip.MaxForwardsHeader(max(0, maxForwards-l.out.spec.Hops))
 	req.AppendHeader(l.contact())
 	req.AppendHeader(sip.NewHeader("Allow", allowed))
 	req.AppendHeader(sip.NewHeader("Supported", strings.Join(supported, ", ")))

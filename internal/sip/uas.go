@@ -188,6 +188,9 @@ func (e *Endpoint) describe(req *sip.Request, trunk *call.Trunk, hairpin bool, s
 		}
 	}
 	info.Replaces, _ = replacesOf(req)
+	if left := req.MaxForwards(); left != nil {
+		info.Hops = max(0, maxForwards-int(left.Val()))
+	}
 	if trunk != nil && trunk.Register != nil {
 		if _, _, ours := trunk.Login(); userOf(&req.Recipient) == ours { // our contact: To says who was called
 			info.To = party(&req.To().Address)
