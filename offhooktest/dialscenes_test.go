@@ -358,16 +358,16 @@ var scenes = append([]scene{
 		bob.Hangup()
 	}},
 	{name: "callbacks of the end alone", dial: `<Dial action="after"><Number statusCallback="status">{bob}</Number></Dial>`, play: func(x *stage) {
-		x.calls()
-		x.answers("bob").Hangup()
+		_, bob := x.bridged()
+		bob.Hangup()
 	}},
 	{name: "callbacks by GET to an absolute URL", dial: `<Dial action="{app}after"><Number statusCallback="{app}status" statusCallbackMethod="GET" statusCallbackEvent="answered completed">{bob}</Number></Dial>`, play: func(x *stage) {
-		x.calls()
-		x.answers("bob").Hangup()
+		_, bob := x.bridged()
+		bob.Hangup()
 	}},
 	{name: "action by GET, with a query", dial: `<Dial action="after?a=1" method="GET">` + bobNow + `</Dial>`, play: func(x *stage) {
-		x.calls()
-		x.answers("bob").Hangup()
+		_, bob := x.bridged()
+		bob.Hangup()
 	}},
 	{name: "an action that dials again", dial: toBob, pages: map[string]string{"after": `<Dial action="end">{carol}</Dial>`, "end": ``}, play: func(x *stage) {
 		caller := x.calls()
@@ -378,8 +378,8 @@ var scenes = append([]scene{
 	}},
 	{name: "an action that fails", dial: `<Dial action="missing">` + bobNow + `</Dial>`, play: func(x *stage) {
 		x.app.OnFunc(x.path("missing"), gone)
-		x.calls()
-		x.answers("bob").Hangup()
+		_, bob := x.bridged()
+		bob.Hangup()
 	}},
 	{name: "a number of our own", dial: `<Dial action="after"><Number` + all + `>{own}1</Number></Dial>`, pages: map[string]string{"inside": `<Say>Inside</Say>`}, play: func(x *stage) {
 		x.srv.Number(x, x.number("own")+"1", x.app.URL(x.path("inside")))
