@@ -169,6 +169,9 @@ func proofs(req *sip.Request) (values []string) {
 // only its address counts.
 func (e *Endpoint) admitCaller(d *call.Domain, req *sip.Request, src netip.Addr) (user string, f *fault) {
 	if d.Secure && !isTLS(req.Transport()) {
+		if e.domains.trunk(d) != nil {
+			return "", insecure()
+		}
 		return "", &fault{code: 403, reason: "TLS Required"}
 	}
 	user, f = e.entitled(d, string(sip.INVITE), src, proofs(req), &req.Recipient)

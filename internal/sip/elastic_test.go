@@ -60,7 +60,7 @@ func TestWhoMayCallATrunk(t *testing.T) {
 		"both, the address is wrong": {func(x *call.Trunk) { x.ByAddress, x.Sources = true, elsewhere }, 403},
 		"both, the address is right": {func(x *call.Trunk) { x.ByAddress, x.Sources = true, loopback }, 407},
 		"credentials":                {func(*call.Trunk) {}, 407},
-		"secure, in plain":           {func(x *call.Trunk) { x.Secure, x.ByCredentials, x.ByAddress, x.Sources = true, false, true, loopback }, 403},
+		"secure, in plain":           {func(x *call.Trunk) { x.Secure, x.ByCredentials, x.ByAddress, x.Sources = true, false, true, loopback }, 488},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startOffice(t, test.edit)

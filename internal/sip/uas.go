@@ -113,7 +113,8 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 	}
 	secure := !hairpin && e.demandsSecurity(req, src.Addr())
 	if secure && req.Transport() != "TLS" {
-		e.respond(req, tx, 488, "Not Acceptable Here", sip.NewHeader("Warning", `399 offhook "only over TLS and with SRTP"`))
+		f := insecure()
+		e.respond(req, tx, f.code, f.reason, f.headers...)
 		return nil
 	}
 	if _, ok := replacesOf(req); !ok {
@@ -156,6 +157,11 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 	l.publish()
 	go l.run()
 	return l
+}
+
+// insecure is the refusal of a call to a secure trunk.
+func insecure() *fault {
+	return &fault{488, "Not Acceptable Here", []sip.Header{sip.NewHeader("Warning", `399 offhook "only over TLS and with SRTP"`)}}
 }
 
 // hear takes the dialog from the INVITE that opens it (RFC 3261 section 12.1.1).
