@@ -21,7 +21,7 @@ type Call struct {
 	Duration        *int              `json:"duration"` // whole seconds since the answer; null while live
 	Price           *float64          `json:"price"`    // positive, in PriceUnit
 	PriceUnit       string            `json:"priceUnit"`
-	Direction       string            `json:"direction"`  // inbound, outbound-api, outbound-dial; over an elastic trunk trunking-originating, trunking-terminating
+	Direction       string            `json:"direction"`  // inbound, outbound-api, outbound-dial; to the PBX of an elastic trunk inbound, from it outbound-dial
 	AnsweredBy      *string           `json:"answeredBy"` // human, machine, fax, unknown
 	Annotation      *string           `json:"annotation"`
 	CallerName      *string           `json:"callerName"`

@@ -12,7 +12,7 @@ type Filter struct {
 	To, From   string
 	ParentSID  string
 	Statuses   []Status
-	Direction  Direction
+	Direction  Direction         // and those that are shown as it, see ShownAs
 	AnsweredBy string            // human, machine (any of them), fax or unknown
 	Metadata   map[string]string // values as text: 1 is found as "1" and as 1
 	// StartTime and EndTime bounds: after is inclusive (>=), before exclusive (<).

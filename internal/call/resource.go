@@ -29,8 +29,21 @@ func (d Direction) resource() Direction {
 		return Inbound
 	case TrunkingTerminating:
 		return OutboundDial
+	case Inbound, OutboundAPI, OutboundDial:
 	}
 	return d
+}
+
+// ShownAs are the directions that the TwilioCall resource shows as d; d itself when it shows none so.
+func (d Direction) ShownAs() []Direction {
+	switch d {
+	case Inbound:
+		return []Direction{Inbound, TrunkingOriginating}
+	case OutboundDial:
+		return []Direction{OutboundDial, TrunkingTerminating}
+	case OutboundAPI, TrunkingOriginating, TrunkingTerminating:
+	}
+	return []Direction{d}
 }
 
 // Path is the call's path in the Calls API without a suffix.

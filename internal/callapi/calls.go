@@ -340,7 +340,7 @@ type filterInput struct {
 	From            string   `query:"from" doc:"Caller."`
 	To              string   `query:"to" doc:"Called party."`
 	Status          []string `query:"status,explode" doc:"queued, ringing, in-progress, completed, busy, failed, no-answer, canceled; may be repeated."`
-	Direction       string   `query:"direction" doc:"inbound, outbound-api, outbound-dial, trunking-originating or trunking-terminating."`
+	Direction       string   `query:"direction" doc:"inbound, outbound-api or outbound-dial, as calls show it; trunking-originating or trunking-terminating for those over elastic trunks alone."`
 	ParentCallSID   string   `query:"parentCallSid" doc:"The call whose Dial made them."`
 	AnsweredBy      string   `query:"answeredBy" doc:"human, machine, fax or unknown."`
 	StartTimeAfter  string   `query:"startTimeAfter" doc:"Unix seconds or RFC 3339; at that time or later."`

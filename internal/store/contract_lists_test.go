@@ -22,6 +22,8 @@ func testFilters(t *testing.T, b backend) {
 		c.To, c.From = fmt.Sprint("+1500555100", i%2), fmt.Sprint("sip:u", i, "@x.example")
 		if i == 1 {
 			c.ParentSID, c.Direction = parent.SID, call.OutboundDial
+		} else if i == 3 {
+			c.Direction = call.TrunkingTerminating
 		}
 		c.Metadata = map[string]any{"n": i, "who": fmt.Sprintf(`,"n":%d,`, (i+1)%6), "vip": i == 2}
 		c.AnsweredBy = []string{"", "", "human", "machine_start", "", "machine_end_beep"}[i]
@@ -53,7 +55,8 @@ func testFilters(t *testing.T, b backend) {
 		{"From", call.Filter{From: "sip:u3@x.example"}, []int{3}},
 		{"From and To", call.Filter{From: "sip:u3@x.example", To: "+15005551000"}, nil},
 		{"ParentSID", call.Filter{ParentSID: parent.SID}, []int{1}},
-		{"Direction", call.Filter{Direction: call.OutboundDial}, []int{1}},
+		{"Direction", call.Filter{Direction: call.OutboundDial}, []int{3, 1}},
+		{"Direction, of a trunk", call.Filter{Direction: call.TrunkingTerminating}, []int{3}},
 		{"AnsweredBy", call.Filter{AnsweredBy: "human"}, []int{2}},
 		{"any machine", call.Filter{AnsweredBy: "machine"}, []int{5, 3}},
 		{"Metadata, a number", call.Filter{Metadata: map[string]string{"n": "3"}}, []int{3}},

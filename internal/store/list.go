@@ -106,7 +106,10 @@ func (s *Store) ListCalls(ctx context.Context, f call.Filter) (calls []*call.Cal
 	if f.ParentSID != "" {
 		l.where("parent_sid = ? AND parent_sid <> ''", f.ParentSID) // in the words of the partial index
 	}
-	l.equal("direction", string(f.Direction))
+	if f.Direction != "" {
+		kinds := f.Direction.ShownAs()
+		l.where("direction IN (?, ?)", string(kinds[0]), string(kinds[len(kinds)-1]))
+	}
 	if f.AnsweredBy == "machine" {
 		l.where("answered_by LIKE 'machine%'") // machine_start and its like
 	} else {
