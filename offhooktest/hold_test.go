@@ -56,6 +56,37 @@ func TestAHeldPartyHearsMusicAndItsGatherWaits(t *testing.T) {
 	c.Is("completed")
 }
 
+// A <Record> waits for who is on hold, also one that begins meanwhile: neither its silence nor its length counts.
+func TestARecordWaitsForWhoIsHeld(t *testing.T) {
+	t.Parallel()
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	app.On("/record", `<Response><Record action="/done" timeout="1" playBeep="false" recordingStatusCallback="/rec" recordingStatusCallbackEvent="in-progress"/></Response>`)
+	app.On("/done", `<Response><Pause length="60"/></Response>`)
+	ph := srv.Phone(t, callee)
+	c := srv.Call(t, "To", callee, "From", caller, "Url", app.URL("/record"))
+	line := ph.Answers()
+	app.Got("/rec", "RecordingStatus", "in-progress")
+	tc := sessions(t, srv)
+	_, err := tc.Hold(t.Context(), c.SID, "")
+	noError(t, err)
+	waits := func() {
+		t.Helper()
+		line.HearsSound(3 * time.Second) // longer than its timeout
+		if len(app.Requests("/done")) > 0 {
+			t.Error("the silence of a party that is held ended a recording")
+		}
+	}
+	waits()
+	_, err = tc.Redirect(t.Context(), c.SID, twiliocall.Redirect{URL: app.URL("/record")})
+	noError(t, err)
+	app.Got("/rec", "RecordingStatus", "in-progress") // another
+	waits()
+	_, err = tc.Unhold(t.Context(), c.SID)
+	noError(t, err)
+	app.Got("/done")
+}
+
 func TestHoldAndMuteSurviveARedirect(t *testing.T) {
 	t.Parallel()
 	srv := offhooktest.Start(t)

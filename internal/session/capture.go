@@ -139,7 +139,8 @@ func (c *capture) pause(mode recording.PauseMode) {
 func (c *capture) resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hold == forever {
+	if c.hold == forever || !c.ready { // it was paused before it began: nothing is missing
+		c.hold = forever
 		return
 	}
 	if !c.paused {
@@ -161,13 +162,13 @@ func (c *capture) cut(at int64, ulaw []byte) (int64, []byte) {
 	return at, ulaw
 }
 
-// listen counts how long the party has been quiet. A party that sends nothing is not.
+// listen counts how long the party has been quiet, unless the recording is paused. A party that sends nothing is not.
 func (c *capture) listen(at int64, ulaw []byte) {
 	if at < c.origin {
 		return
 	}
 	c.heard = true
-	if c.limit == 0 {
+	if c.limit == 0 || c.hold != forever {
 		return
 	}
 	if audio.ULawLouder(ulaw, quietLevel) {

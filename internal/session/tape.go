@@ -73,6 +73,9 @@ func (s *Session) tape(r *call.Recording, quiet time.Duration) (*tape, error) {
 		r: r, sid: r.SID, path: r.Path(), trim: r.Options.Trim, w: w, capture: newCapture(w, tracks, int64(quiet)*recording.Rate/int64(time.Second)),
 		over: make(chan struct{}), settled: make(chan struct{}),
 	}
+	if r.Source == call.SourceRecord && s.call.Options.Held {
+		t.capture.pause(recording.Skip)
+	}
 	t.untap = s.leg.Tap(t.capture)
 	s.tapes = append(s.tapes, t)
 	m.sessions.Go(func() { s.watch(t) })
