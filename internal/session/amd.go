@@ -93,8 +93,8 @@ func (s *Session) listen(d *detection) {
 		MessageEnd: o.Mode == call.DetectMessageEnd, Timeout: timeout, SpeechThreshold: ms(o.SpeechThreshold),
 		SpeechEndThreshold: ms(o.SpeechEndThreshold), SilenceTimeout: ms(o.SilenceTimeout),
 	})
-	late := s.m.Clock.NewTimer(timeout + amdGrace)
-	defer late.Stop()
+	late := s.newTimer(timeout + amdGrace)
+	defer late.free()
 	var sample []byte
 	var found call.Detection
 	if k := s.m.Samples; k != nil && k.Begin() {
@@ -186,6 +186,13 @@ func (s *Session) onDetected(found call.Detection) {
 	}
 }
 
+// hearOn has the detection wait as long as the party is on hold or muted. Loop only.
+func (s *Session) hearOn() {
+	if s.detection != nil {
+		s.detection.ears.deafen(s.call.Options.Held || s.call.Options.Muted)
+	}
+}
+
 // goAhead has the first instruction of the call wait no longer: the API gave it another. Who answered is found out
 // all the same, for the resource and the last callback. Loop only.
 func (s *Session) goAhead() {
@@ -225,6 +232,7 @@ type ears struct {
 	wake chan struct{} // there is an earful; capacity 1
 
 	mu    sync.Mutex
+	deaf  bool
 	begun bool
 	told  int64 // where the last earful ended
 	next  int64 // place of the first sample that was not taken
@@ -249,6 +257,7 @@ func (e *ears) Write(track int, at int64, ulaw []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
+	case e.deaf:
 	case track != audio.Inbound:
 		if ulaw == nil && !e.begun {
 			e.begun, e.told, e.next, e.whole = true, at, at, at
@@ -267,6 +276,18 @@ func (e *ears) Write(track int, at int64, ulaw []byte) {
 			at, ulaw = at+n, ulaw[n:]
 		}
 	}
+}
+
+// deafen keeps what comes from the detection, whose clock stands still meanwhile: the silence of a party that is put
+// aside or muted says nothing about who it is.
+func (e *ears) deafen(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.deaf == on {
+		return
+	}
+	e.deaf, e.begun, e.next = on, false, e.whole
+	hush(e.ring[:])
 }
 
 // complete says that nothing before at is waited for.

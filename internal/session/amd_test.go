@@ -211,6 +211,52 @@ func TestARedirectDoesNotWaitForWhoAnswered(t *testing.T) {
 	}
 }
 
+// The silence of a party that is put aside is nothing it says.
+func TestADetectionWaitsForWhoIsAside(t *testing.T) {
+	for name, aside := range map[string]func(*world, string, bool) error{
+		"held": func(w *world, sid string, on bool) (err error) {
+			if on {
+				_, err = w.Hold(t.Context(), w.account.SID, sid, "")
+			} else {
+				_, err = w.Unhold(t.Context(), w.account.SID, sid)
+			}
+			return err
+		},
+		"muted": func(w *world, sid string, on bool) error {
+			_, err := w.Mute(t.Context(), w.account.SID, sid, on)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			app := newDialApp(t, nil)
+			c := w.create("", detecting(app, false))
+			l := w.leg()
+			l.events <- call.LegAnswered{}
+			w.is(c.SID, call.InProgress)
+			w.until("the leg is tapped", func() bool { return l.tapped() != nil })
+			if err := aside(w, c.SID, true); err != nil {
+				t.Fatal(err)
+			}
+			e := l.tapped().(*ears)
+			for at := int64(0); at < 5*audio.SampleRate; at += audio.FrameSamples {
+				e.Write(audio.Outbound, at, nil)
+				e.Write(audio.Inbound, at, nil)
+			}
+			if n := e.waits(); n != 0 {
+				t.Errorf("%d samples of silence are heard", n)
+			}
+			if err := aside(w, c.SID, false); err != nil {
+				t.Fatal(err)
+			}
+			l.says(w, fax)
+			if done := w.is(c.SID, call.Completed); done.AnsweredBy != audio.AnsweredFax {
+				t.Errorf("answered by %q", done.AnsweredBy)
+			}
+		})
+	}
+}
+
 func TestAStoreThatFailsDoesNotKeepWhoAnswered(t *testing.T) {
 	w := newWorld(t)
 	app := newDialApp(t, map[string]string{"/": `<Pause length="100"/>`})

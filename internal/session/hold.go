@@ -42,6 +42,7 @@ func (m *Manager) Hold(ctx context.Context, accountSID, sid, musicURL string) (*
 				return err
 			}
 			s.trace("hold")
+			s.hearOn()
 			s.leg.PutAside(music)
 			s.still.stop()
 			for _, t := range s.tapes {
@@ -71,6 +72,7 @@ func (m *Manager) Unhold(ctx context.Context, accountSID, sid string) (*call.Cal
 				}
 			}
 			s.leg.TakeBack()
+			s.hearOn()
 			s.still.goOn()
 			return nil
 		}, nil
@@ -94,6 +96,7 @@ func (m *Manager) Mute(ctx context.Context, accountSID, sid string, on bool) (*c
 			}
 			s.trace("%s", name)
 			s.leg.Mute(on)
+			s.hearOn()
 			return nil
 		}, nil
 	})
