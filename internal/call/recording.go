@@ -134,8 +134,9 @@ func (r *Recording) Path() string {
 
 // RecordingOf takes the path of a recording's audio, with the suffix of a format or without; ok is false for any other.
 func RecordingOf(path string) (accountSID, sid string, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(path, "/2010-04-01/Accounts/"), "/")
-	if len(parts) != 3 || parts[1] != "Recordings" {
+	rest, of := strings.CutPrefix(path, "/2010-04-01/Accounts/")
+	parts := strings.Split(rest, "/")
+	if !of || len(parts) != 3 || parts[1] != "Recordings" {
 		return "", "", false
 	}
 	sid = strings.TrimSuffix(strings.TrimSuffix(parts[2], ".wav"), ".mp3")

@@ -101,14 +101,18 @@ func (p spool) Keep(r *call.Recording)                               { p.s.keepe
 func (p spool) Abandon(sid string)                                   { p.s.keeper.Abandon(sid) }
 func (p spool) Erase()                                               { p.s.keeper.Erase() }
 
-// Here is session.Recorded's: the server's own address, or where others reach it.
-func (p spool) Here(u *url.URL) bool {
+// Here is session.Recorded's: the server's own address, or where others reach it, which may be below a path.
+func (p spool) Here(u *url.URL) (path string, ok bool) {
 	for _, text := range []string{p.s.baseURL(), p.s.URL()} {
-		if own, err := url.Parse(text); err == nil && u.Scheme == own.Scheme && strings.EqualFold(u.Host, own.Host) {
-			return true
+		own, err := url.Parse(text)
+		if err != nil || u.Scheme != own.Scheme || !strings.EqualFold(u.Host, own.Host) {
+			continue
+		}
+		if path, ok = strings.CutPrefix(u.Path, own.Path); ok {
+			return path, true
 		}
 	}
-	return false
+	return "", false
 }
 
 // Clip is session.Recorded's.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -28,6 +29,36 @@ type logged func(line string)
 func (f logged) Write(b []byte) (int, error) {
 	f(string(b))
 	return len(b), nil
+}
+
+// What looks like a URL of this server is none; the one that callbacks have is, also below a path.
+func TestHere(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := &Server{listener: l}
+	s.cfg.PublicURL = "https://voice.example.com/calls/"
+	const path = "/2010-04-01/Accounts/AC1/Recordings/RE1"
+	for text, want := range map[string]string{
+		s.URL() + path:                                  path,
+		"https://voice.example.com/calls" + path:        path,
+		"https://VOICE.example.com/calls" + path + "?x": path,
+		"https://voice.example.com" + path:              "",
+		"http://voice.example.com/calls" + path:         "",
+		"https://voice.example.com.evil/calls" + path:   "",
+		"https://voice.example.com@evil/calls" + path:   "",
+		"https://voice.example.com:444/calls" + path:    "",
+	} {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := (spool{s}).Here(u); got != want || ok != (want != "") {
+			t.Errorf("%s: %q, %v", text, got, ok)
+		}
+	}
 }
 
 // A recording whose process died is completed by the next start, with its callback and its event, and is served to

@@ -42,8 +42,8 @@ type Keeper interface {
 
 // Recorded reads recordings for <Play>. Safe for concurrent use.
 type Recorded interface {
-	// Here reports whether a URL leads to this server.
-	Here(u *url.URL) bool
+	// Here is the path that a URL has on this server; ok is false when it leads elsewhere.
+	Here(u *url.URL) (path string, ok bool)
 	// Clip is the audio of a recording in one channel; call.ErrNotFound when there is none, as long as the recording
 	// is not completed, and when it is deleted.
 	Clip(ctx context.Context, r *call.Recording) (*audio.Clip, error)

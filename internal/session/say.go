@@ -80,8 +80,9 @@ func (s *Session) clip(ctx context.Context, doc *document, v *twiml.Play) (*audi
 	if err != nil {
 		return nil, err
 	}
-	if u, err := url.Parse(target); err == nil && s.m.Recorded != nil && s.m.Recorded.Here(u) {
-		if accountSID, sid, ok := call.RecordingOf(u.Path); ok {
+	if u, err := url.Parse(target); err == nil && s.m.Recorded != nil {
+		path, here := s.m.Recorded.Here(u)
+		if accountSID, sid, ok := call.RecordingOf(path); here && ok {
 			return s.recordedClip(ctx, accountSID, sid, target)
 		}
 	}
