@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/offhook/offhook/internal/audio"
@@ -58,6 +59,7 @@ func ReadLabels(r io.Reader) ([]Label, error) {
 		return nil, fmt.Errorf("labels: %w", err)
 	}
 	column := map[string]int{}
+	header[0] = strings.TrimPrefix(header[0], "\ufeff") // of spreadsheets
 	for i, name := range header {
 		column[name] = i
 	}

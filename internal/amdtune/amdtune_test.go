@@ -12,7 +12,7 @@ import (
 )
 
 func TestReadLabels(t *testing.T) {
-	got, err := ReadLabels(strings.NewReader("label,file,beep_end_ms,remark,end\nhuman,a.wav,,\"says \"\"yes\"\"\",\nmachine,b.wav,7200,,beep\n"))
+	got, err := ReadLabels(strings.NewReader("\ufefflabel,file,beep_end_ms,remark,end\nhuman,a.wav,,\"says \"\"yes\"\"\",\nmachine,b.wav,7200,,beep\n"))
 	want := []Label{{File: "a.wav", Label: Human}, {File: "b.wav", Label: Machine, End: EndBeep, BeepEnd: 7200 * time.Millisecond}}
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,9 @@ func NewSamples(dir string, most int, log *slog.Logger) (*Samples, error) {
 		}
 	}
 	slices.Sort(s.names)
+	if err := s.trim(); err != nil {
+		return nil, fmt.Errorf("recording: remove old samples: %w", err)
+	}
 	return s, nil
 }
 
@@ -106,6 +109,11 @@ func (s *Samples) keep(ulaw []byte, found call.Detection) error {
 		return errors.Join(err, s.remove(found.CallSID))
 	}
 	s.names = append(s.names, found.CallSID)
+	return s.trim()
+}
+
+// trim removes the oldest of what is more than may be kept.
+func (s *Samples) trim() error {
 	for len(s.names) > s.most {
 		if err := s.remove(s.names[0]); err != nil {
 			return err

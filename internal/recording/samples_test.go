@@ -26,16 +26,16 @@ func TestTheNewestSamplesAreKept(t *testing.T) {
 			})
 		}
 	}
-	open := func() *Samples {
+	open := func(most int) *Samples {
 		t.Helper()
-		s, err := NewSamples(dir, 3, slog.New(slog.DiscardHandler))
+		s, err := NewSamples(dir, most, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	keep(open(), 1, 4)
-	keep(open(), 5, 5) // it knows of those that were there
+	keep(open(3), 1, 4)
+	keep(open(3), 5, 5) // it knows of those that were there
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 6 {
 		t.Fatalf("%v %v, want three samples of two files", files, err)
@@ -52,6 +52,10 @@ func TestTheNewestSamplesAreKept(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("CA%032x.json", 3)))
 	if err != nil || json.Unmarshal(text, &a) != nil || a.AnsweredBy != "human" || a.AfterMs != 1300 || string(a.Trace) != "{\n    \"speech\": []\n  }" {
 		t.Errorf("%v %s", err, text)
+	}
+	open(1) // who wants fewer has fewer at once
+	if files, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 2 {
+		t.Errorf("%v %v, want one sample of two files", files, err)
 	}
 }
 
