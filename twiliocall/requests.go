@@ -20,6 +20,7 @@ type CreateCall struct {
 	TimeLimit       int    `json:"timeLimit,omitempty" doc:"Seconds from the answer to the end at most: 1 to 14400, the default."`
 	SendDigits      string `json:"sendDigits,omitempty" doc:"Keys to press after the answer: 0-9 A-D # *, w waits half a second, W a second; at most 32."`
 	CallerID        string `json:"callerId,omitempty" doc:"Presented instead of from."`
+	CallReason      string `json:"callReason,omitempty" doc:"Told to the called party, at most 50 characters."`
 	Byoc            string `json:"byoc,omitempty" doc:"BY… of the trunk that a call to a number takes."`
 	SIPAuthUsername string `json:"sipAuthUsername,omitempty"`
 	SIPAuthPassword string `json:"sipAuthPassword,omitempty"`

@@ -128,6 +128,9 @@ func (c *Call) Clone() *Call {
 	return &d
 }
 
+// ReasonHeader carries CallReason in an INVITE (calls-api section 4).
+const ReasonHeader = "X-Branded-CallReason"
+
 // Options is how the customer asked for a call to be handled: the parameters of create or of the
 // number, as later updates left them. It is stored as JSON.
 type Options struct {
@@ -143,6 +146,7 @@ type Options struct {
 	TimeLimit      int      `json:"timeLimit,omitempty"`           // seconds from the answer
 	SendDigits     string   `json:"sendDigits,omitempty"`          // 0-9 A-D # * w W
 	CallerID       string   `json:"callerId,omitempty"`            // presented instead of From
+	CallReason     string   `json:"callReason,omitempty"`          // told to the called party
 	SIPUsername    string   `json:"sipAuthUsername,omitempty"`
 	SIPPassword    string   `json:"sipAuthPassword,omitempty"`
 

@@ -14,6 +14,7 @@ import (
 const (
 	maxURL        = 4000
 	maxSendDigits = 32
+	maxCallReason = 50
 	maxSIPAuth    = 255
 
 	maxFriendlyName = 64 // of a number
@@ -136,6 +137,13 @@ func (p *CreateParams) Validate() error {
 		func() error { return checkURL(21609, "StatusCallback", o.StatusURL) },
 		func() error { return checkMethod("StatusCallbackMethod", &o.StatusMethod) },
 		func() error { return checkDigits(o.SendDigits) },
+		func() error {
+			if utf8.RuneCountInString(o.CallReason) > maxCallReason || !utf8.ValidString(o.CallReason) ||
+				!only(o.CallReason, func(c byte) bool { return c >= ' ' && c != 0x7f }) {
+				return twilio.Errf(32115, "CallReason must not be longer than %d characters: %s", maxCallReason, clip(o.CallReason))
+			}
+			return nil
+		},
 		func() error {
 			if limit := int(MaxTimeout.Seconds()); o.Timeout < 1 || o.Timeout > limit {
 				return twilio.Errf(21208, "Timeout must be a whole number of seconds from 1 to %d: %d", limit, o.Timeout)

@@ -114,7 +114,7 @@ func (a *api) create(ctx context.Context, in *createInput) (*answer, error) {
 		Options: call.Options{
 			URL: b.URL, Method: b.Method, Twiml: b.Twiml, FallbackURL: b.FallbackURL, FallbackMethod: b.FallbackMethod,
 			StatusURL: b.StatusCallback, StatusMethod: b.StatusCallbackMethod, StatusEvents: b.StatusCallbackEvent,
-			Timeout: b.Timeout, TimeLimit: b.TimeLimit, SendDigits: b.SendDigits, CallerID: b.CallerID,
+			Timeout: b.Timeout, TimeLimit: b.TimeLimit, SendDigits: b.SendDigits, CallerID: b.CallerID, CallReason: b.CallReason,
 			SIPUsername: b.SIPAuthUsername, SIPPassword: b.SIPAuthPassword,
 		},
 		AsyncAMD: &b.AsyncAMD,

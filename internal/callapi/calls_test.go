@@ -110,7 +110,7 @@ func TestCreateTakesEveryParameter(t *testing.T) {
 	status, body := s.sends(t, "POST", "/v1/calls", `{
 		"from":"+15005550006","to":"+15551234567","url":"http://app.example/voice","method":"get","fallbackUrl":"http://app.example/f","fallbackMethod":"GET",
 		"statusCallback":"http://app.example/s","statusCallbackMethod":"GET","statusCallbackEvent":["ringing","completed"],
-		"timeout":20,"timeLimit":600,"sendDigits":"1w2","callerId":"+15005550006","byoc":"BY00000000000000000000000000000001",
+		"timeout":20,"timeLimit":600,"sendDigits":"1w2","callerId":"+15005550006","callReason":"Your parcel","byoc":"BY00000000000000000000000000000001",
 		"sipAuthUsername":"u","sipAuthPassword":"p","record":true,"recordingChannels":"dual","recordingTrack":"both",
 		"recordingStatusCallback":"http://app.example/r","recordingStatusCallbackMethod":"GET","recordingStatusCallbackEvent":["absent"],"trim":"do-not-trim",
 		"machineDetection":"DetectMessageEnd","machineDetectionTimeout":3,"machineDetectionSpeechThreshold":1000,"machineDetectionSpeechEndThreshold":500,
@@ -125,7 +125,7 @@ func TestCreateTakesEveryParameter(t *testing.T) {
 		Options: call.Options{
 			URL: "http://app.example/voice", Method: "get", FallbackURL: "http://app.example/f", FallbackMethod: "GET",
 			StatusURL: "http://app.example/s", StatusMethod: "GET", StatusEvents: []string{"ringing", "completed"},
-			Timeout: 20, TimeLimit: 600, SendDigits: "1w2", CallerID: "+15005550006", SIPUsername: "u", SIPPassword: "p",
+			Timeout: 20, TimeLimit: 600, SendDigits: "1w2", CallerID: "+15005550006", CallReason: "Your parcel", SIPUsername: "u", SIPPassword: "p",
 		},
 		Record: &yes,
 		Recording: call.RecordingParams{

@@ -98,8 +98,7 @@ func unready(v *twiml.Dial) error {
 		name  string
 		asked bool
 	}{
-		{"callReason", v.CallReason != ""}, {"events", len(v.Events) > 0}, {"passports", v.Passports != ""},
-		{"recordingConfigurationId", v.Recording.ConfigurationID != ""},
+		{"passports", v.Passports != ""}, {"recordingConfigurationId", v.Recording.ConfigurationID != ""},
 	} {
 		if o.asked {
 			return notYet(v.Line(), "<Dial> "+o.name)
@@ -233,7 +232,7 @@ func (d *dialing) newCall(ctx context.Context, a attempt) (*call.Call, error) {
 		Options: call.Options{
 			Method: o.Method, StatusMethod: o.StatusCallbackMethod, StatusEvents: o.StatusCallbackEvents,
 			Timeout: int(d.verb.Timeout / time.Second), FromCountry: parent.Options.FromCountry,
-			Hops: parent.Options.Hops + 1,
+			Hops: parent.Options.Hops + 1, CallReason: d.verb.CallReason,
 		},
 	}
 	if o := d.doc.over; o != nil {

@@ -561,8 +561,7 @@ func TestAnswerOnBridgeOfNobodyRefusesTheCaller(t *testing.T) {
 
 func TestWhatADialCannotDoYetIsRefused(t *testing.T) {
 	for _, verb := range []string{
-		`<Dial callReason="Your parcel">+15550102</Dial>`,
-		`<Dial events="call-progress-event">+15550102</Dial>`,
+		`<Dial passports="x">+15550102</Dial>`,
 		`<Dial recordingConfigurationId="x">+15550102</Dial>`,
 	} {
 		c := dial(t, verb, nil)

@@ -205,6 +205,14 @@ func (s *Session) newLeg(ctx context.Context) (Leg, error) {
 	}
 	var legs []Leg
 	for _, spec := range specs {
+		if reason := s.call.Options.CallReason; reason != "" {
+			headers := maps.Clone(spec.Headers) // others' too
+			if headers == nil {
+				headers = make(map[string]string)
+			}
+			headers[call.ReasonHeader] = reason
+			spec.Headers = headers
+		}
 		leg, e := s.m.Dialer.NewLeg(spec)
 		if e != nil {
 			err = e

@@ -25,6 +25,7 @@ var createForm = newForm([]param[call.CreateParams]{
 	integer("Timeout", 21208, 1, int(call.MaxTimeout.Seconds()), func(p *call.CreateParams) *int { return &p.Options.Timeout }),
 	integer("TimeLimit", 20001, 1, int(call.DefaultTimeLimit.Seconds()), func(p *call.CreateParams) *int { return &p.Options.TimeLimit }),
 	text("Byoc", func(p *call.CreateParams) *string { return &p.Byoc }),
+	text("CallReason", func(p *call.CreateParams) *string { return &p.Options.CallReason }),
 	text("CallerId", func(p *call.CreateParams) *string { return &p.Options.CallerID }),
 	text("SipAuthUsername", func(p *call.CreateParams) *string { return &p.Options.SIPUsername }),
 	text("SipAuthPassword", func(p *call.CreateParams) *string { return &p.Options.SIPPassword }),
@@ -47,7 +48,6 @@ var createForm = newForm([]param[call.CreateParams]{
 	text("AsyncAmdStatusCallbackMethod", func(p *call.CreateParams) *string { return &p.MachineDetection.CallbackMethod }),
 
 	notYet[call.CreateParams]("ApplicationSid"),
-	notYet[call.CreateParams]("CallReason"),
 	notYet[call.CreateParams]("CallToken"),
 	notYet[call.CreateParams]("ClientNotificationUrl"),
 	notYet[call.CreateParams]("IfMachine"),
