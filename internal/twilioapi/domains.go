@@ -55,9 +55,9 @@ var domainForm = newForm(
 		into("DomainName", func(d *call.Domain) *string { return &d.Name }),
 		into("FriendlyName", func(d *call.Domain) *string { return &d.FriendlyName }),
 		truth("SipRegistration", func(d *call.Domain) *bool { return &d.SIPRegistration }),
-		truth("EmergencyCallingEnabled", func(d *call.Domain) *bool { return &d.EmergencyCalling }),
+		notYet[*call.Domain]("EmergencyCallingEnabled", "false"),
 		truth("Secure", func(d *call.Domain) *bool { return &d.Secure }),
-		into("EmergencyCallerSid", func(d *call.Domain) *string { return &d.EmergencyCallerSID }),
+		notYet[*call.Domain]("EmergencyCallerSid"),
 		byocParam("ByocTrunkSid", 21231, func(d *call.Domain) *string { return &d.TrunkSID }),
 	},
 )

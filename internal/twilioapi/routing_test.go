@@ -118,8 +118,8 @@ func TestRoutingResources(t *testing.T) {
 	}{
 		{
 			path: sipPath + "/Domains", key: "domains",
-			create:  "DomainName=Two.SIP.example&FriendlyName=Shop&VoiceUrl=https://a.example/v&SipRegistration=True&Secure=true&ByocTrunkSid=" + byoc + "&EmergencyCallerSid=" + number,
-			given:   "domain_name=two.sip.example friendly_name=Shop voice_url=https://a.example/v voice_method=POST sip_registration=true secure=true emergency_calling_enabled=false auth_type= api_version=2010-04-01 byoc_trunk_sid=" + byoc + " emergency_caller_sid=" + number,
+			create:  "DomainName=Two.SIP.example&FriendlyName=Shop&VoiceUrl=https://a.example/v&SipRegistration=True&Secure=true&ByocTrunkSid=" + byoc + "&EmergencyCallingEnabled=False&EmergencyCallerSid=",
+			given:   "domain_name=two.sip.example friendly_name=Shop voice_url=https://a.example/v voice_method=POST sip_registration=true secure=true emergency_calling_enabled=false auth_type= api_version=2010-04-01 byoc_trunk_sid=" + byoc + " emergency_caller_sid=<nil>",
 			update:  "VoiceMethod=GET&VoiceStatusCallbackUrl=https://a.example/s&SipRegistration=false&ByocTrunkSid=",
 			updated: "voice_method=GET voice_status_callback_url=https://a.example/s sip_registration=false secure=true byoc_trunk_sid=<nil>",
 			fields: "account_sid api_version auth_type date_created date_updated domain_name friendly_name sid uri voice_fallback_method " +
@@ -344,7 +344,9 @@ func TestRoutingErrors(t *testing.T) {
 		{"a trunk SID that is none", "POST", sipPath + "/Domains.json", "DomainName=a.example&ByocTrunkSid=TK1", 400, 21231},
 		{"a trunk that is gone", "POST", sipPath + "/Domains.json", "DomainName=a.example&ByocTrunkSid=" + gone("BY"), 404, 20404},
 		{"an elastic trunk", "POST", sipPath + "/Domains.json", "DomainName=a.example&ByocTrunkSid=" + call.ByocSID(trunk), 404, 20404},
-		{"no emergency number", "POST", sipPath + "/Domains.json", "DomainName=a.example&EmergencyCallerSid=" + gone("PN"), 404, 20404},
+		{"an emergency number, which nothing would call from", "POST", sipPath + "/Domains.json", "DomainName=a.example&EmergencyCallerSid=" + gone("PN"), 400, 20001},
+		{"emergency calling, which there is none of", "POST", sipPath + "/Domains.json", "DomainName=a.example&EmergencyCallingEnabled=true", 400, 20001},
+		{"names that nobody looks up", "POST", "/v1/ByocTrunks", "CnamLookupEnabled=true", 400, 20001},
 		{"a domain in use", "DELETE", on + ".json", "", 409, 20409},
 		{"a domain that is gone", "GET", sipPath + "/Domains/" + gone("SD") + ".json", "", 404, 20404},
 		{"a SID that is none", "GET", sipPath + "/Domains/SD1.json", "", 404, 20404},

@@ -33,7 +33,7 @@ var (
 		voiceParams("StatusCallback", func(t *call.Trunk) *call.Voice { return &t.Voice }),
 		[]param[*call.Trunk]{
 			into("FriendlyName", func(t *call.Trunk) *string { return &t.FriendlyName }),
-			truth("CnamLookupEnabled", func(t *call.Trunk) *bool { return &t.CNAMLookup }),
+			notYet[*call.Trunk]("CnamLookupEnabled", "false"),
 			into("ConnectionPolicySid", func(t *call.Trunk) *string { return &t.PolicySID }),
 			into("FromDomainSid", func(t *call.Trunk) *string { return &t.FromDomainSID }),
 		},
