@@ -26,13 +26,13 @@ func need(t *testing.T, name string) string {
 	return path
 }
 
-// freePort is a UDP and TCP port that was free a moment ago.
-// ports are below what the system hands out by itself: a TCP connection to a port of those that nobody
+// Ports of test peers are below what the system hands out by itself: a TCP connection to a port of those that nobody
 // listens on yet may be given that very port as its own, and then talks to itself.
 const firstPort, lastPort = 30_100, 32_700
 
 var nextPort atomic.Int32
 
+// freePort is a UDP and TCP port that was free a moment ago.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range lastPort - firstPort {

@@ -30,6 +30,17 @@ func act(ctx context.Context, a *app, r remote, o output, columns []column, sid,
 	return o.one(a.out, columns, answer)
 }
 
+// oneCall is an action that needs nothing but its call.
+type oneCall struct {
+	SID string `arg:"" name:"sid" help:"The call, CA…"`
+	output
+	remote
+}
+
+func (c *oneCall) act(ctx context.Context, a *app, action string) error {
+	return act(ctx, a, c.remote, c.output, sessionColumns, c.SID, action, nil)
+}
+
 type callHoldCommand struct {
 	SID      string `arg:"" name:"sid" help:"The call, CA…"`
 	MusicURL string `name:"music-url" placeholder:"URL" help:"Play this again and again (default: our own music)."`
@@ -52,11 +63,7 @@ func (c *callHoldCommand) Run(ctx context.Context, a *app) error {
 	return act(ctx, a, c.remote, c.output, sessionColumns, c.SID, "hold", body)
 }
 
-type callUnholdCommand struct {
-	SID string `arg:"" name:"sid" help:"The call, CA…"`
-	output
-	remote
-}
+type callUnholdCommand struct{ oneCall }
 
 func (callUnholdCommand) Help() string {
 	return `A prompt goes on with its next word, and a Gather with the time it had left.
@@ -65,14 +72,10 @@ func (callUnholdCommand) Help() string {
 }
 
 func (c *callUnholdCommand) Run(ctx context.Context, a *app) error {
-	return act(ctx, a, c.remote, c.output, sessionColumns, c.SID, "unhold", nil)
+	return c.act(ctx, a, "unhold")
 }
 
-type callMuteCommand struct {
-	SID string `arg:"" name:"sid" help:"The call, CA…"`
-	output
-	remote
-}
+type callMuteCommand struct{ oneCall }
 
 func (callMuteCommand) Help() string {
 	return `What the party says is silence for everybody and for recordings. It hears all, and its keys count.
@@ -81,14 +84,10 @@ func (callMuteCommand) Help() string {
 }
 
 func (c *callMuteCommand) Run(ctx context.Context, a *app) error {
-	return act(ctx, a, c.remote, c.output, sessionColumns, c.SID, "mute", nil)
+	return c.act(ctx, a, "mute")
 }
 
-type callUnmuteCommand struct {
-	SID string `arg:"" name:"sid" help:"The call, CA…"`
-	output
-	remote
-}
+type callUnmuteCommand struct{ oneCall }
 
 func (callUnmuteCommand) Help() string {
 	return `The party is heard again.
@@ -97,7 +96,7 @@ func (callUnmuteCommand) Help() string {
 }
 
 func (c *callUnmuteCommand) Run(ctx context.Context, a *app) error {
-	return act(ctx, a, c.remote, c.output, sessionColumns, c.SID, "unmute", nil)
+	return c.act(ctx, a, "unmute")
 }
 
 type callRecordCommand struct {

@@ -70,5 +70,5 @@ var docsPage = template.Must(template.New("docs").Funcs(template.FuncMap{
 		}
 		return s.Type
 	},
-	"list": func(doc *huma.OpenAPI, s *huma.Schema) bool { return s != nil && s.Type == huma.TypeArray },
+	"list": func(s *huma.Schema) bool { return s.Type == huma.TypeArray },
 }).Parse(docsHTML))
