@@ -181,8 +181,8 @@ func (f *flow) packet(w *worker, p *packet) {
 			}
 			f.hearing.put(w, f.available(w, at), h.timestamp, kind, payload)
 		}
-		free := f.said.adjust != 0 && (!f.taped() || kind == pcmu && audio.ULawPower(payload) < silentPower)
-		place := f.said.place(h.ssrc, h.timestamp, at, free)
+		silent := f.said.adjust != 0 && (!f.taped() || kind == pcmu && audio.ULawPower(payload) < silentPower)
+		place := f.said.place(h.ssrc, h.timestamp, at, silent)
 		payload = said
 		if f.tapped != nil {
 			f.tapped.take(w, audio.Inbound, place, h.seq, kind, payload)

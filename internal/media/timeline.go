@@ -19,10 +19,9 @@ const (
 	timelineRun  = 640
 	// timelineStep is how many packets share the correction of one sample: 0.16 %, which nobody hears, and a
 	// hundred times more than good clocks are apart. Each corrects one when there is more to do than timelineFar,
-	// timelineFirst in the first second, and all of it where it does no harm.
-	timelineStep  = 4
-	timelineFar   = 160
-	timelineFirst = 16
+	// maxSlip in the first second, and all of it where it does no harm.
+	timelineStep = 4
+	timelineFar  = 160
 )
 
 // silentPower is the mean power of a frame in which nothing is lost when it is cut: -60 dBFS of a sine.
@@ -39,12 +38,14 @@ type timeline struct {
 	packets int    // since it began anew
 	least   int64  // of this window: how far the soonest packet came behind its place
 	adjust  int64  // samples that are still to be made good
+	silent  bool   // the newest packet was
+	hush    int64  // samples of silence before the place of the next, as far as they are known
 	lateAt  int64  // since when all that comes is later than timelineLate; 0 for what is not
 }
 
-// place is where a packet of audio stands that came when our clock was at arrived. free says that it does no harm to
-// cut what was before it: that is silent, or nobody listens.
-func (t *timeline) place(ssrc, ts uint32, arrived int64, free bool) int64 {
+// place is where a packet of audio stands that came when our clock was at arrived. silent says that nothing is lost
+// when it is cut, since it is silence or nobody listens; nobody has to know while t.adjust is 0.
+func (t *timeline) place(ssrc, ts uint32, arrived int64, silent bool) int64 {
 	step := int64(int32(ts - t.ts))
 	at := t.at + step
 	behind := arrived - at
@@ -76,9 +77,12 @@ func (t *timeline) place(ssrc, ts uint32, arrived int64, free bool) int64 {
 	if step <= 0 { // it was overtaken
 		return at
 	}
-	by := t.correction(free)
+	if t.hush += step; !t.silent {
+		t.hush = 0
+	}
+	by := t.correction(silent)
 	t.adjust, t.least, at = t.adjust-by, t.least-by, at+by
-	t.ts, t.at = ts, at
+	t.ts, t.at, t.silent, t.hush = ts, at, silent, max(0, t.hush+by)
 	return at
 }
 
@@ -90,14 +94,17 @@ func (t *timeline) move(by int64) {
 	}
 }
 
-// correction is what the next packet makes good.
-func (t *timeline) correction(free bool) int64 {
+// correction is what the next packet makes good. A place that is further back lies on what came before: a silent packet
+// goes back as far as that is silent too.
+func (t *timeline) correction(silent bool) int64 {
 	most := int64(0)
 	switch {
-	case t.adjust == 0 || free:
-		return t.adjust
+	case t.adjust == 0:
+		return 0
+	case silent && (t.adjust > 0 || t.hush > 0):
+		return max(t.adjust, -t.hush)
 	case t.packets < timelineWindow:
-		most = timelineFirst
+		most = maxSlip
 	case t.adjust > timelineFar || t.adjust < -timelineFar || t.packets%timelineStep == 0:
 		most = 1
 	}

@@ -119,21 +119,45 @@ func TestAStreamThatMovesKeepsItsTime(t *testing.T) {
 	}
 }
 
-// A first packet that came late does not keep what follows late: it is made good within the first second, and at
-// once where nobody speaks.
+// A first packet that came late does not keep what follows late for ever: that is made good where nobody speaks, and
+// elsewhere so slowly that nobody hears it.
 func TestAFirstPacketThatIsLate(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		var l timeline
-		for i := range int64(100) {
+		for i := range int64(1200) {
 			late := int64(0)
 			if i == 0 {
 				late = 600
 			}
 			at := l.place(7, uint32(i*160), 5000+i*160+late, silent)
-			off := at - 5000 - i*160
-			if limit := int64(40); off < -timelineSlack || i >= limit && off > timelineSlack || i > 0 && silent && off > 0 {
+			off, limit := at-5000-i*160, int64(1100)
+			if silent {
+				limit = 6
+			}
+			if off < -timelineSlack || i >= limit && off > timelineSlack {
 				t.Errorf("silent %v: packet %d is %d samples off", silent, i, off)
 			}
+		}
+	}
+}
+
+// What a silent packet makes good is cut from silence alone, never from the word before it.
+func TestAPauseDoesNotCutTheWordBeforeIt(t *testing.T) {
+	var l timeline
+	wordEnds := int64(0)
+	for i := range int64(50) {
+		late, silent := int64(400), i >= 20 // after the word it is known that all came late
+		if silent {
+			late = 0
+		}
+		at := l.place(7, uint32(i*160), 5000+i*160+late, silent)
+		if !silent {
+			wordEnds = at + 160
+		} else if at < wordEnds-maxSlip {
+			t.Fatalf("packet %d begins %d samples before the word ends", i, wordEnds-at)
+		}
+		if off := at - 5000 - i*160; i > 25 && off > timelineSlack {
+			t.Errorf("packet %d is %d samples off", i, off)
 		}
 	}
 }
