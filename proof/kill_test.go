@@ -212,22 +212,47 @@ func (r *round) callIn(ctx context.Context, i int) {
 	if clock.Sleep(ctx, clock.System, wait) != nil {
 		return
 	}
-	c := &caller{}
-	var err error
-	c.Call, err = r.phones.Call(ctx, phone.Outgoing{To: "sip:" + to + "@" + r.engine.sip, From: fmt.Sprintf("+1558%07d", i)})
+	made, err := r.phones.Call(ctx, phone.Outgoing{To: "sip:" + to + "@" + r.engine.sip, From: fmt.Sprintf("+1558%07d", i)})
 	if err != nil {
 		if ctx.Err() == nil {
 			r.t.Error(err)
 		}
 		return
 	}
-	c.rang = c.WaitRinging(ctx) == nil
-	if c.rang && c.WaitAnswered(ctx) == nil {
-		c.code = 200
+	c := &caller{Call: made}
+	r.note(func() { r.in = append(r.in, c) })
+	if c.WaitRinging(ctx) != nil {
+		return
 	}
+	r.note(func() { c.rang = true })
+	if c.WaitAnswered(ctx) == nil {
+		r.note(func() { c.code = 200 })
+	}
+}
+
+func (r *round) note(what func()) {
 	r.mu.Lock()
-	r.in = append(r.in, c)
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	what()
+}
+
+// someOfEach reports whether calls are queued, ringing and in progress, in both directions.
+func (r *round) someOfEach() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	queued, ringing, talking := r.state()
+	ringingIn, talkingIn := 0, 0
+	for _, c := range r.in {
+		if _, over := c.End(); over || !c.rang {
+			continue
+		}
+		if c.code == 200 {
+			talkingIn++
+		} else {
+			ringingIn++
+		}
+	}
+	return queued > 0 && ringing > 0 && talking > 0 && ringingIn > 0 && talkingIn > 0
 }
 
 // inbound checks the calls that came in before the kill: those that were told of by us are there, once, and
