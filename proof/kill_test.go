@@ -212,21 +212,29 @@ func (r *round) callIn(ctx context.Context, i int) {
 	if clock.Sleep(ctx, clock.System, wait) != nil {
 		return
 	}
-	made, err := r.phones.Call(ctx, phone.Outgoing{To: "sip:" + to + "@" + r.engine.sip, From: fmt.Sprintf("+1558%07d", i)})
-	if err != nil {
-		if ctx.Err() == nil {
-			r.t.Error(err)
+	for ctx.Err() == nil {
+		made, err := r.phones.Call(ctx, phone.Outgoing{To: "sip:" + to + "@" + r.engine.sip, From: fmt.Sprintf("+1558%07d", i)})
+		if err != nil {
+			if ctx.Err() == nil {
+				r.t.Error(err)
+			}
+			return
+		}
+		c := &caller{Call: made}
+		if c.WaitRinging(ctx) != nil {
+			if end, over := c.End(); over && end.Code == 503 { // busy, and said so: come again
+				_ = clock.Sleep(ctx, clock.System, 3*trickle)
+				continue
+			}
+			r.note(func() { r.in = append(r.in, c) })
+			return
+		}
+		c.rang = true
+		r.note(func() { r.in = append(r.in, c) })
+		if c.WaitAnswered(ctx) == nil {
+			r.note(func() { c.code = 200 })
 		}
 		return
-	}
-	c := &caller{Call: made}
-	r.note(func() { r.in = append(r.in, c) })
-	if c.WaitRinging(ctx) != nil {
-		return
-	}
-	r.note(func() { c.rang = true })
-	if c.WaitAnswered(ctx) == nil {
-		r.note(func() { c.code = 200 })
 	}
 }
 
