@@ -180,6 +180,11 @@ func TestRecordingALiveCall(t *testing.T) {
 				t.Errorf("paused: %v", r)
 			}
 			paused := clock.System.Now()
+			other := map[string]string{"silence": "skip", "skip": "silence"}[behavior]
+			if code, e := srv.Request("POST", "/Calls/"+c.SID+"/Recordings/"+sid+".json", url.Values{"Status": {"paused"}, "PauseBehavior": {other}}); code != 400 || e["code"] != 21220.0 {
+				t.Errorf("paused by %s, then by %s: %d %v", behavior, other, code, e)
+			}
+			taped(t, srv, 200, c.SID, "/"+sid, "Status", "paused") // once more, which changes nothing
 			line.Whistles(time.Second, 1000)
 			rest(t, line, 300*time.Millisecond)
 			resuming := clock.System.Now()

@@ -73,7 +73,7 @@ type RecordingConfig struct {
 	Channels             string   `json:"channels,omitempty" doc:"mono (default) or dual: the party first, then what it hears."`
 	Track                string   `json:"track,omitempty" doc:"inbound (what the party says), outbound or both (default)."`
 	Trim                 string   `json:"trim,omitempty" doc:"do-not-trim (default) or trim-silence."`
-	MaxLength            int      `json:"maxLength,omitempty" doc:"Seconds after which the recording ends; default: with the call."`
+	MaxLength            int      `json:"maxLength,omitempty" minimum:"1" doc:"Seconds after which the recording ends; default: with the call."`
 	PlayBeep             bool     `json:"playBeep,omitempty" doc:"The party hears a beep first."`
 	StatusCallback       string   `json:"statusCallback,omitempty"`
 	StatusCallbackMethod string   `json:"statusCallbackMethod,omitempty" doc:"GET or POST (default)."`

@@ -23,6 +23,9 @@ const (
 	TrunkingTerminating Direction = "trunking-terminating" // from its PBX to a number
 )
 
+// Directions lists every direction.
+var Directions = []Direction{Inbound, OutboundAPI, OutboundDial, TrunkingOriginating, TrunkingTerminating}
+
 // Trunking reports whether d is of a call over an elastic trunk.
 func (d Direction) Trunking() bool { return d == TrunkingOriginating || d == TrunkingTerminating }
 

@@ -184,10 +184,13 @@ func (r *Recording) Resource(base string) twiliocall.Recording {
 }
 
 // CallbackStatus is what the status callback calls it: failed where the resource says absent with the code of
-// a file that could not be written (call-lifecycle section 3.3).
+// a file that could not be written (call-lifecycle section 3.3), absent where it was deleted before there was one.
 func (r *Recording) CallbackStatus() string {
-	if r.Status == RecordingAbsent && r.ErrorCode == RecordingFailed {
+	switch {
+	case r.Status == RecordingAbsent && r.ErrorCode == RecordingFailed:
 		return "failed"
+	case r.Status == RecordingDeleted:
+		return string(RecordingAbsent)
 	}
 	return string(r.Status)
 }
@@ -293,7 +296,7 @@ func (p *RecordingParams) Validate() error {
 		}
 		return !known
 	})
-	if len(events) == 0 {
+	if len(p.StatusEvents) == 0 { // what is unknown counts as not given
 		p.StatusEvents = []string{"completed"}
 	}
 	err := firstError(
@@ -335,14 +338,21 @@ func (p *RecordingParams) Recording() *Recording {
 // RecordingUpdate changes a recording that runs.
 type RecordingUpdate struct {
 	Status        RecordingStatus // Paused, InProgress (resume) or Stopped
-	PauseBehavior string          // skip or silence; only with Paused
+	PauseBehavior string          // skip or silence; only with Paused. "" is silence, or what a paused one has
 }
 
-// Validate checks u and fills in its default. Its error is a *twilio.Error.
+// What takes the place of a pause.
+const (
+	PauseSilence = "silence"
+	PauseSkip    = "skip"
+)
+
+// Validate checks u. Its error is a *twilio.Error.
 func (u *RecordingUpdate) Validate() error {
 	switch u.Status {
 	case RecordingPaused:
-		return checkChoice("PauseBehavior", &u.PauseBehavior, []string{"silence", "skip"})
+		behavior := u.PauseBehavior
+		return checkChoice("PauseBehavior", &behavior, []string{PauseSilence, PauseSkip})
 	case RecordingInProgress, RecordingStopped:
 		if u.PauseBehavior != "" {
 			return twilio.Errf(20001, "PauseBehavior goes with Status=paused only")

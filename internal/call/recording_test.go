@@ -115,8 +115,11 @@ func TestRecordingParams(t *testing.T) {
 			t.Errorf("%+v passes", u)
 		}
 	}
-	u := RecordingUpdate{Status: RecordingPaused}
-	if err := u.Validate(); err != nil || u.PauseBehavior != "silence" {
-		t.Errorf("%+v, %v", u, err)
+	if err := (&RecordingUpdate{Status: RecordingPaused}).Validate(); err != nil {
+		t.Error(err)
+	}
+	unknown := RecordingParams{StatusEvents: []string{"done", "ready"}}
+	if err := unknown.Validate(); err != nil || !slices.Equal(unknown.StatusEvents, []string{"completed"}) || len(unknown.Warnings) != 2 {
+		t.Errorf("events that nobody knows count as not given: %+v, %v", unknown, err)
 	}
 }

@@ -108,6 +108,9 @@ type createInput struct {
 }
 
 func (a *api) create(ctx context.Context, in *createInput) (*answer, error) {
+	if err := refuseZero(in.RawBody); err != nil {
+		return nil, a.problemOf(err)
+	}
 	b := &in.Body
 	p := call.CreateParams{
 		To: b.To, From: b.From, Byoc: b.Byoc, Annotation: b.Annotation, Metadata: b.Metadata,
@@ -149,7 +152,7 @@ type patch struct {
 	Annotation           optional[string]         `json:"annotation,omitempty" doc:"Free text, at most 1,024 characters; null removes it. Also after the call has ended."`
 	Metadata             optional[map[string]any] `json:"metadata,omitempty" doc:"Merged into what there is: null removes a key, or all of it. Also after the call has ended."`
 	Status               string                   `json:"status,omitempty" enum:"completed,canceled" doc:"completed ends a call, canceled one that is not answered."`
-	TimeLimit            int                      `json:"timeLimit,omitempty" doc:"Seconds from the answer to the end at most: 1 to 14400."`
+	TimeLimit            int                      `json:"timeLimit,omitempty" minimum:"1" doc:"Seconds from the answer to the end at most: 1 to 14400."`
 	StatusCallback       string                   `json:"statusCallback,omitempty" doc:"Told how the call goes on; its events count from 0."`
 	StatusCallbackMethod string                   `json:"statusCallbackMethod,omitempty" doc:"GET or POST."`
 }

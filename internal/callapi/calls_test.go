@@ -245,6 +245,23 @@ func TestActionsOnACall(t *testing.T) {
 	}
 }
 
+func TestNumbersGivenAs0AreRefused(t *testing.T) {
+	for path, numbers := range map[string]map[string]int{
+		"POST /v1/calls": createNumbers, "PATCH /v1/calls/" + callSID: {"timeLimit": 20001},
+		"POST /v1/calls/" + callSID + "/record": {"maxLength": 20001},
+	} {
+		for name, code := range numbers {
+			s := start(t, &fake{})
+			method, path, _ := strings.Cut(path, " ")
+			res := s.ask(t, method, path, `{"`+name+`":0}`)
+			status, got, detail := refusal(t, res)
+			if status != 400 || got != code || !strings.Contains(detail, name) {
+				t.Errorf("%s %s: %d %d %s", path, name, status, got, detail)
+			}
+		}
+	}
+}
+
 func TestUpdateIsAMergePatch(t *testing.T) {
 	empty, text := "", "spam"
 	for body, want := range map[string]call.Note{

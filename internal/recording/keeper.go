@@ -306,6 +306,11 @@ func (k *Keeper) work(r *call.Recording) error {
 		}
 	}
 	if err != nil {
+		ctx, cancel := context.WithTimeout(k.ctx, storeTimeout)
+		defer cancel()
+		if stored, err := k.cfg.Ledger.RecordingBySID(ctx, r.SID); err == nil && stored.Status == call.RecordingDeleted {
+			return k.erase(stored)
+		}
 		k.cfg.Log.Error("the spool of a recording is gone", "recording_sid", r.SID, "call_sid", r.CallSID)
 		return k.settle(settled, from, call.RecordingAbsent, call.RecordingFailed)
 	}

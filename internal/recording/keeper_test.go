@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -256,6 +257,25 @@ func TestTheKeeperErases(t *testing.T) {
 	}
 	if _, err := b.Open(t.Context(), key(fresh), false, 1); !errors.Is(err, ErrGone) {
 		t.Errorf("the deleted one is still there: %v", err)
+	}
+}
+
+// Its spool may be gone when its turn comes: that is no failure.
+func TestARecordingErasedBeforeItsTurn(t *testing.T) {
+	var log bytes.Buffer
+	r := row("RE1", call.RecordingProcessing)
+	gone := r.Clone()
+	gone.Status = call.RecordingDeleted
+	k := keep(t, newLedger(gone), t.TempDir(), blobs(t, BlobConfig{URL: t.TempDir()}), func(c *KeeperConfig) {
+		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	})
+	l := k.cfg.Ledger.(*ledger)
+	<-l.erased // by the start
+	k.Keep(r)
+	<-l.erased
+	k.Close()
+	if log.Len() > 0 {
+		t.Error(log.String())
 	}
 }
 

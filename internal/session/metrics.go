@@ -54,7 +54,7 @@ func newMetrics() *metrics {
 	}, []string{"answered_by"})
 	for _, s := range call.Statuses { // so that a rate begins at the first call, not at the second
 		if s.Final() {
-			for _, d := range []call.Direction{call.Inbound, call.OutboundAPI} {
+			for _, d := range call.Directions {
 				x.ended.WithLabelValues(string(s), string(d))
 			}
 		}

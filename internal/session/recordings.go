@@ -146,6 +146,9 @@ func (s *Session) updateRecording(sid string, u call.RecordingUpdate) (*call.Rec
 		return answer, err
 	}
 	if u.Status == t.r.Status {
+		if u.PauseBehavior != "" && u.PauseBehavior != t.pause {
+			return nil, twilio.Errf(21220, "The recording is paused with PauseBehavior=%s: resume it first", t.pause)
+		}
 		return t.r.Clone(), nil
 	}
 	if err := t.r.Move(u.Status); err != nil {
@@ -155,9 +158,11 @@ func (s *Session) updateRecording(sid string, u call.RecordingUpdate) (*call.Rec
 	switch {
 	case u.Status == call.RecordingInProgress:
 		t.capture.resume()
-	case u.PauseBehavior == "skip":
+	case u.PauseBehavior == call.PauseSkip:
+		t.pause = call.PauseSkip
 		t.capture.pause(recording.Skip)
 	default:
+		t.pause = call.PauseSilence
 		t.capture.pause(recording.Silence)
 	}
 	s.trace("recording %s is %s", t.r.SID, t.r.Status)
@@ -172,9 +177,21 @@ func (s *Session) updateRecording(sid string, u call.RecordingUpdate) (*call.Rec
 // CurrentRecording stands for the SID of the only recording of a call that runs.
 const CurrentRecording = "Twilio.CURRENT"
 
-// DeleteRecording removes a recording that has ended: its audio at once, its metadata later.
+// DeleteRecording removes a recording that has ended: its audio at once, its metadata later. Whoever waits to hear
+// what became of one that is still being processed hears that it is absent.
 func (m *Manager) DeleteRecording(ctx context.Context, accountSID, sid string) error {
-	err := m.Recordings.DeleteRecording(ctx, accountSID, sid)
+	r, err := m.Recordings.Recording(ctx, accountSID, sid)
+	if err != nil {
+		return err
+	}
+	settled := r.Status != call.RecordingProcessing
+	if !settled {
+		r.Status, r.DateUpdated = call.RecordingDeleted, m.Clock.Now()
+		err = m.SettleRecording(ctx, r, call.RecordingProcessing)
+	}
+	if settled || errors.Is(err, call.ErrConflict) { // it may be meanwhile
+		err = m.Recordings.DeleteRecording(ctx, accountSID, sid)
+	}
 	if errors.Is(err, call.ErrLive) {
 		return twilio.Errf(20009, "The recording has not ended")
 	}

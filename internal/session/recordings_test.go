@@ -97,3 +97,51 @@ func TestARecordingIsSettledWhileItsCallIsLive(t *testing.T) {
 		t.Errorf("of a call that was deleted: %v", err)
 	}
 }
+
+// Who deletes a recording before it can be downloaded is told, as who asked for its end is, that there is none.
+func TestARecordingDeletedWhileItIsProcessedIsAbsent(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Recordings = c.Store.(*moodyStore) })
+	c := w.create(`<Response><Pause length="60"/></Response>`)
+	leg := w.leg()
+	w.comes("the INVITE", leg.invited)
+	leg.events <- call.LegAnswered{}
+	w.is(c.SID, call.InProgress)
+	told := func(what string, r *call.Recording) {
+		t.Helper()
+		if err := w.DeleteRecording(t.Context(), c.AccountSID, r.SID); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		due, err := w.store.Due(t.Context(), clock.System.Now(), 10)
+		var status []string
+		for _, cb := range due {
+			if cb.Params.Get("RecordingSid") == r.SID {
+				status = append(status, cb.Params.Get("RecordingStatus"))
+			}
+		}
+		if err != nil || !slices.Equal(status, []string{"absent"}) {
+			t.Errorf("%s: callbacks %v, %v", what, status, err)
+		}
+		stored, err := w.store.Recording(t.Context(), c.AccountSID, r.SID)
+		if err != nil || stored.Status != call.RecordingDeleted {
+			t.Errorf("%s: %+v %v", what, stored, err)
+		}
+		if err := w.DeleteRecording(t.Context(), c.AccountSID, r.SID); !errors.Is(err, call.ErrNotFound) {
+			t.Errorf("%s, deleted again: %v", what, err)
+		}
+	}
+	r := w.recording(c)
+	r.Options.StatusEvents = []string{"completed", "absent"}
+	if err := w.session(c.SID).do(t.Context(), func() error { return w.session(c.SID).saveRecording(r, saveTimeout) }); err != nil {
+		t.Fatal(err)
+	}
+	told("of a live call", r)
+	late := w.recording(c)
+	late.Options.StatusEvents = []string{"absent"}
+	leg.leaves()
+	w.is(c.SID, call.Completed)
+	w.until("the session is gone", func() bool { return w.session(c.SID) == nil })
+	if err := w.store.SaveRecording(t.Context(), late, "", call.Change{}); err != nil {
+		t.Fatal(err)
+	}
+	told("of a call that has ended", late)
+}

@@ -34,6 +34,7 @@ type tape struct {
 	trim    bool
 	w       *recording.Writer
 	capture *capture
+	pause   string // behaviour of the last pause
 	untap   func()
 	over    chan struct{} // closed when it runs no more
 	settled chan struct{} // closed when r says what became of it
