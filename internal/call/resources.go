@@ -6,14 +6,6 @@ import (
 	"github.com/offhook/offhook/internal/twilio"
 )
 
-// Account owns calls and numbers; its token signs every webhook and opens the API.
-type Account struct {
-	SID          string
-	AuthToken    string
-	FriendlyName string
-	DateCreated  time.Time
-}
-
 // Number is an IncomingPhoneNumber: a number of ours and what happens when it is called.
 type Number struct {
 	SID            string // PN…

@@ -5,15 +5,13 @@ package callapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/offhook/offhook/internal/auth"
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
@@ -21,7 +19,6 @@ import (
 
 // Store is what the API reads and writes.
 type Store interface {
-	Account(ctx context.Context, sid string) (*call.Account, error)
 	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
 	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow.
 	ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error)
@@ -37,6 +34,7 @@ type Store interface {
 type Config struct {
 	Calls Calls
 	Store Store
+	Gate  *auth.Gate // tells who asks
 	Bus   *bus.Bus
 	// RoutingChanged is told when a trunk was added or removed.
 	RoutingChanged func(context.Context) error
@@ -92,8 +90,7 @@ type accountKey struct{}
 
 func account(ctx context.Context) string { return ctx.Value(accountKey{}).(string) }
 
-// authenticate admits AccountSid and AuthToken by Basic authentication. Tokens are compared by their
-// hashes in constant time, and an unknown account costs the same comparison.
+// authenticate admits an account's SID and auth token, or an API key's SID and secret, by Basic authentication.
 func (a *api) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == openAPIPath || r.URL.Path == docsPath {
@@ -101,22 +98,12 @@ func (a *api) authenticate(next http.Handler) http.Handler {
 			return
 		}
 		user, password, _ := r.BasicAuth()
-		stored, err := a.Store.Account(r.Context(), user)
-		if err != nil && !errors.Is(err, call.ErrNotFound) {
+		caller, err := a.Gate.Check(r.Context(), user, password)
+		if err != nil {
 			a.fail(w, r, err)
 			return
 		}
-		token := ""
-		if err == nil {
-			token = stored.AuthToken
-		}
-		got, want := sha256.Sum256([]byte(password)), sha256.Sum256([]byte(token))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || token == "" {
-			w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
-			problem(w, http.StatusUnauthorized, 20003, "Authenticate")
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accountKey{}, user)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accountKey{}, caller.Account.SID)))
 	})
 }
 

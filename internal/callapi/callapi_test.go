@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offhook/offhook/internal/auth"
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
@@ -47,8 +48,10 @@ func (f *fake) Account(_ context.Context, sid string) (*call.Account, error) {
 	if sid != accountSID {
 		return nil, call.ErrNotFound
 	}
-	return &call.Account{SID: accountSID, AuthToken: token}, nil
+	return &call.Account{SID: accountSID, OwnerSID: accountSID, AuthToken: token, Status: call.AccountActive}, nil
 }
+
+func (f *fake) Key(context.Context, string) (*call.Key, error) { return nil, call.ErrNotFound }
 
 func (f *fake) Call(_ context.Context, of, sid string) (*call.Call, error) {
 	if of != accountSID || sid != callSID {
@@ -121,7 +124,7 @@ func start(t *testing.T, f *fake) *server {
 	t.Helper()
 	s := &server{store: f, bus: bus.New(), closing: make(chan struct{})}
 	s.Server = httptest.NewServer(New(Config{
-		Calls: &s.calls, Store: f, Bus: s.bus, Closing: s.closing, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
+		Calls: &s.calls, Store: f, Gate: auth.NewGate(f, clock.System), Bus: s.bus, Closing: s.closing, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
 		RoutingChanged: func(context.Context) error { s.changed++; return nil },
 	}))
 	t.Cleanup(s.Close)

@@ -24,7 +24,7 @@ func (a *api) describe(r chi.Router) huma.API {
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", "" // without authentication, below
 	cfg.CreateHooks = nil                                       // no $schema in answers
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"basic": {Type: "http", Scheme: "basic", Description: "AccountSid and AuthToken, as for the Calls API."},
+		"basic": {Type: "http", Scheme: "basic", Description: "AccountSid and AuthToken, or the SID and secret of an API key, as for the Calls API."},
 	}
 	h := humachi.New(r, cfg)
 	r.Get(openAPIPath, func(w http.ResponseWriter, _ *http.Request) {

@@ -27,8 +27,11 @@ func (p *problemError) ContentType(string) string { return "application/problem+
 // GetHeaders is huma.HeadersError's.
 func (p *problemError) GetHeaders() http.Header {
 	h := http.Header{}
-	if p.Status == http.StatusServiceUnavailable {
+	switch p.Status {
+	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1") // seconds
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Basic realm="Twilio API"`)
 	}
 	return h
 }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -63,9 +62,7 @@ func EnsureAccount(dir, sid, token string) (Account, error) {
 	case err == nil:
 		return a, nil
 	default:
-		var b [16]byte
-		_, _ = rand.Read(b[:]) // never fails (crypto/rand documentation)
-		a = Account{SID: twilio.NewSID(twilio.AccountPrefix), AuthToken: hex.EncodeToString(b[:])}
+		a = Account{SID: twilio.NewSID(twilio.AccountPrefix), AuthToken: call.NewSecret()}
 	}
 	return a, writeAccount(dir, a)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/admission"
+	"github.com/offhook/offhook/internal/auth"
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/callapi"
@@ -387,8 +388,9 @@ func (s *Server) openListener(ctx context.Context) (err error) {
 
 func (s *Server) openHTTP(context.Context) error {
 	mux := http.NewServeMux()
+	gate := auth.NewGate(s.store, s.cfg.Clock)
 	twilioAPI := twilioapi.New(twilioapi.Config{
-		Calls: s.manager, Store: s.store, MaxConcurrent: maxRequests,
+		Calls: s.manager, Store: s.store, Gate: gate, Keys: s.store.Keys(), MaxConcurrent: maxRequests,
 		Routing: routing(s.store), RoutingChanged: s.readRouting, Recordings: s.recordings(),
 		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
@@ -398,7 +400,7 @@ func (s *Server) openHTTP(context.Context) error {
 		mux.Handle(path+"/", twilioAPI)
 	}
 	callAPI := callapi.New(callapi.Config{
-		Calls: s.manager, Store: s.store, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
+		Calls: s.manager, Store: s.store, Gate: gate, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
 		BaseURL: s.baseURL, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
 	for _, path := range []string{"/v1/", "/openapi.json", "/docs"} {

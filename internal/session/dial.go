@@ -337,6 +337,9 @@ func (d *dialing) checkFrom(ctx context.Context, c, parent *call.Call) error {
 	case err != nil && !errors.Is(err, call.ErrNotFound):
 		return err
 	}
+	if may, err := d.s.m.Store.MayCallFrom(ctx, c.AccountSID, c.From); err != nil || may {
+		return err
+	}
 	return &twilio.Error{Code: 13214, Message: "Dial: callerId " + c.From + " is not a number of this account"}
 }
 

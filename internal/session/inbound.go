@@ -146,6 +146,12 @@ func (s *Session) ring(ctx context.Context) {
 		s.finish(call.Failed, call.Cause{SIPCode: 500, Reason: err.Error(), Local: true})
 		return
 	}
+	if s.barred {
+		e := twilio.Err(10001)
+		s.notify(e, nil)
+		s.finish(call.Failed, call.Cause{SIPCode: 403, Reason: e.Message, Code: e.Code, Local: true})
+		return
+	}
 	if s.call.Direction.Trunking() {
 		s.begin((*Session).trunkDocument)
 		return

@@ -311,7 +311,14 @@ func (m *Manager) checkFrom(ctx context.Context, c *call.Call) error {
 		return nil
 	case err != nil && !errors.Is(err, call.ErrNotFound):
 		return fmt.Errorf("session: look up From: %w", err)
-	case m.OwnedFromOnly && !call.IsPhone(c.To):
+	case !m.OwnedFromOnly || call.IsPhone(c.To):
+		return nil
+	}
+	may, err := m.Store.MayCallFrom(ctx, c.AccountSID, c.From)
+	if err != nil {
+		return fmt.Errorf("session: look up From: %w", err)
+	}
+	if !may {
 		return twilio.Err(21210)
 	}
 	return nil

@@ -96,6 +96,8 @@ type Store interface {
 	CancelQueued(ctx context.Context, c *call.Call, ch call.Change) error
 	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
 	DeleteCall(ctx context.Context, accountSID, sid string) error
+	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow.
+	ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error)
 	// Annotate merges note into what is noted beside a call, and returns what then is.
 	Annotate(ctx context.Context, accountSID, sid string, note call.Note) (annotation string, metadata map[string]any, err error)
 	// Events lists the events of a call behind a sequence number, -1 for all.
@@ -108,6 +110,8 @@ type Store interface {
 	JustEnded(ctx context.Context, d time.Duration, limit int) ([]*call.Call, error)
 	NumberByPhone(ctx context.Context, phone string) (*call.Number, error)
 	Account(ctx context.Context, sid string) (*call.Account, error)
+	// MayCallFrom reports whether a number of somebody else's is one that the account may call from.
+	MayCallFrom(ctx context.Context, accountSID, phone string) (bool, error)
 }
 
 // Locations knows where the phones of our SIP domains are.

@@ -36,12 +36,13 @@ const (
 
 // Session is one live call. Its loop owns call, leg and verbs; others reach them through do.
 type Session struct {
-	m     *Manager
-	sid   string
-	log   *slog.Logger
-	hooks *webhook.Client // of this call: cookies, credentials
-	inbox chan command
-	done  chan struct{} // closed when the call is over, or was not dialled after all
+	m      *Manager
+	sid    string
+	log    *slog.Logger
+	hooks  *webhook.Client // of this call: cookies, credentials
+	barred bool            // its account is not active
+	inbox  chan command
+	done   chan struct{} // closed when the call is over, or was not dialled after all
 
 	call   *call.Call
 	leg    Leg
@@ -140,7 +141,7 @@ func (s *Session) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("session: account %s: %w", s.call.AccountSID, err)
 	}
-	s.hooks = s.m.Hooks.Client(a.AuthToken)
+	s.hooks, s.barred = s.m.Hooks.Client(a.AuthToken), !a.Active()
 	return nil
 }
 
@@ -199,6 +200,9 @@ func (s *Session) place(ctx context.Context) error {
 
 // newLeg makes the leg to the called party: one of several when it has several phones.
 func (s *Session) newLeg(ctx context.Context) (Leg, error) {
+	if s.barred {
+		return nil, twilio.Err(10001)
+	}
 	specs, err := s.m.legsFor(ctx, s.call)
 	if err != nil {
 		return nil, err

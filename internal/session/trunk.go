@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -40,11 +41,19 @@ func (m *Manager) terminating(ctx context.Context, c *call.Call, t *call.Trunk) 
 		c.NumberSID = n.SID
 	case err != nil && !errors.Is(err, call.ErrNotFound):
 		return err
-	case m.OwnedFromOnly || !call.IsE164(c.From) && c.From != anonymous:
-		return &rejection{403, "Caller ID Is No Number Of The Account", call.Failed}
+	case !call.IsE164(c.From) && c.From != anonymous, m.OwnedFromOnly && c.From == anonymous:
+		return notCallerID()
+	case m.OwnedFromOnly:
+		if may, err := m.Store.MayCallFrom(ctx, c.AccountSID, c.From); err != nil || !may {
+			return cmp.Or(err, notCallerID())
+		}
 	}
 	c.Options.FromCountry, c.Options.ToCountry = call.Country(c.From), call.Country(c.To)
 	return nil
+}
+
+func notCallerID() error {
+	return &rejection{403, "Caller ID Is No Number Of The Account", call.Failed}
 }
 
 // anonymous is the From of a caller who is not to be named (RFC 3323 section 4.1.1.3).

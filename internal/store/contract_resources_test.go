@@ -111,11 +111,12 @@ func testAccounts(t *testing.T, b backend) {
 	a := &call.Account{SID: account, AuthToken: "secret", FriendlyName: "first", DateCreated: morning}
 	must(t, s.PutAccount(t.Context(), a))
 	again := *a
-	again.AuthToken, again.DateCreated = "other", morning.Add(time.Hour)
+	again.AuthToken, again.FriendlyName, again.DateCreated = "other", "renamed", morning.Add(time.Hour)
 	must(t, s.PutAccount(t.Context(), &again))
 	got, err := s.Account(t.Context(), account)
 	must(t, err)
-	again.DateCreated = morning
+	again.FriendlyName, again.DateCreated, again.DateUpdated = "first", morning, morning
+	again.OwnerSID, again.Status = account, call.AccountActive
 	if diff := cmp.Diff(&again, got); diff != "" {
 		t.Error(diff)
 	}

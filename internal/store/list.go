@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -18,6 +19,7 @@ const defaultLimit = 50
 // together are unique.
 type listing struct {
 	table, columns string
+	owner          string // column of the account, "" for account_sid
 	order, tie     string
 
 	conditions    []string
@@ -49,7 +51,7 @@ func (l *listing) build(account string) (query string, args []any) {
 	if l.cursor != nil {
 		l.where("("+l.order+", "+l.tie+") "+comparison+" (?, ?)", l.cursor...)
 	}
-	query = "SELECT " + l.columns + " FROM " + l.table + " WHERE account_sid = ?"
+	query = "SELECT " + l.columns + " FROM " + l.table + " WHERE " + cmp.Or(l.owner, "account_sid") + " = ?"
 	if len(l.conditions) > 0 {
 		query += " AND " + strings.Join(l.conditions, " AND ")
 	}

@@ -80,6 +80,8 @@ func contract(t *testing.T, b backend) {
 		{"recordings are listed newest first", testRecordingLists},
 		{"a detection goes with its call", testDetections},
 		{"accounts are put", testAccounts},
+		{"subaccounts are made, listed, suspended and closed", testSubaccounts},
+		{"keys go with their account's token", testKeys},
 		{"each opening has its own epoch", testEpoch},
 		{"a closed store is unavailable", testClosed},
 		{"the store can be pinged", testPing},

@@ -20,6 +20,7 @@ const (
 	RequestPrefix      = "RQ"
 	RecordingPrefix    = "RE"
 	ConferencePrefix   = "CF"
+	KeyPrefix          = "SK"
 
 	DomainPrefix         = "SD" // SIP domain
 	CredentialListPrefix = "CL"

@@ -1,5 +1,5 @@
 // Package twilioapi is the 2010-04-01 REST API: routes, Basic authentication, form decoding and the
-// JSON and XML shapes of calls, numbers, notifications and the account. It holds no call logic: it
+// JSON and XML shapes of calls, numbers, notifications and accounts. It holds no call logic: it
 // turns a request into an operation of Calls or Store and the result into an answer.
 package twilioapi
 
@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/offhook/offhook/internal/auth"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/twilio"
@@ -38,12 +39,20 @@ type Calls interface {
 	Update(ctx context.Context, accountSID, callSID string, p call.UpdateParams) (*call.Call, error)
 	// Delete removes the record of a call that has ended.
 	Delete(ctx context.Context, accountSID, callSID string) error
+	// EndCalls ends every call of an account that was closed.
+	EndCalls(ctx context.Context, accountSID string) error
 }
 
 // Store is what the API reads, and where it keeps numbers (package store). Its errors are those of
 // package call. Safe for concurrent use.
 type Store interface {
-	Account(ctx context.Context, sid string) (*call.Account, error)
+	auth.Store
+	// ListAccounts pages as ListCalls does.
+	ListAccounts(ctx context.Context, f call.AccountFilter) (accounts []*call.Account, more bool, err error)
+	// CreateAccount returns call.ErrFull when its owner has as many subaccounts as there may be.
+	CreateAccount(ctx context.Context, a *call.Account) error
+	// UpdateAccount returns call.ErrConflict when the account's status is no longer was.
+	UpdateAccount(ctx context.Context, a *call.Account, was call.AccountStatus) error
 	Call(ctx context.Context, accountSID, sid string) (*call.Call, error)
 	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow in the
 	// direction that was read.
@@ -66,6 +75,10 @@ type Store interface {
 type Config struct {
 	Calls Calls
 	Store Store
+	// Gate tells who asks. Default: one over Store.
+	Gate *auth.Gate
+	// Keys are the API keys; nil has none.
+	Keys Records[*call.Key]
 	// Routing keeps SIP domains, trunks and what belongs to them.
 	Routing Routing
 	// Recordings are what calls recorded. The zero value has none.
@@ -84,11 +97,10 @@ type Config struct {
 
 type api struct {
 	Config
-	routes   *chi.Mux
-	accounts *accounts
-	active   atomic.Int64 // requests being worked on
-	refused  refusals
-	buffers  sync.Pool // *[]byte, answers under construction
+	routes  *chi.Mux
+	active  atomic.Int64 // requests being worked on
+	refused refusals
+	buffers sync.Pool // *[]byte, answers under construction
 }
 
 // V1Paths are what Twilio has on other hosts under /v1, and New's handler answers too.
@@ -100,6 +112,9 @@ func New(cfg Config) http.Handler {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
 	}
+	if cfg.Gate == nil {
+		cfg.Gate = auth.NewGate(cfg.Store, cfg.Clock)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -109,7 +124,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Version == "" {
 		cfg.Version = "dev"
 	}
-	a := &api{Config: cfg, routes: chi.NewRouter(), accounts: newAccounts(cfg.Store, cfg.Clock)}
+	a := &api{Config: cfg, routes: chi.NewRouter()}
 	a.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
 	a.route()
 	return a
@@ -119,8 +134,10 @@ func New(cfg Config) http.Handler {
 func (a *api) route() {
 	r := a.routes
 	const account = "/Accounts/{AccountSid}"
-	r.Get("/Accounts", a.handle(a.listAccounts))
-	r.Get(account, a.handle(a.fetchAccount))
+	r.Get("/Accounts", a.handle(byToken(a.listAccounts)))
+	r.Post("/Accounts", a.handle(byToken(a.createAccount)))
+	r.Get(account, a.handle(byToken(a.fetchAccount)))
+	r.Post(account, a.handle(byToken(a.updateAccount)))
 
 	r.Post(account+"/Calls", a.handle(a.createCall))
 	r.Get(account+"/Calls", a.handle(a.listCalls))
@@ -139,13 +156,12 @@ func (a *api) route() {
 	r.Post(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.updateNumber))
 	r.Delete(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.deleteNumber))
 
+	a.routeKeys()
 	a.routeRecordings()
 	a.routeDomains()
 	a.routeTrunks()
 
 	// What Twilio has and this version has not says so, instead of looking like a wrong SID.
-	r.Post("/Accounts", a.handle(a.unavailable))
-	r.Post(account, a.handle(a.unavailable))
 	for _, name := range unavailableCall {
 		a.none(account + "/Calls/{CallSid}/" + name)
 	}
@@ -167,8 +183,7 @@ var (
 	unavailableAccount = []string{
 		"Addresses", "Applications", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
 		"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
-		"Keys", "Messages", "OutgoingCallerIds", "Queues", "SMS", "SigningKeys", "Tokens",
-		"Transcriptions", "Usage",
+		"Messages", "OutgoingCallerIds", "Queues", "SMS", "Tokens", "Transcriptions", "Usage",
 	}
 )
 
@@ -269,8 +284,9 @@ type request struct {
 	api     *api
 	r       *http.Request
 	started time.Time
-	account *call.Account
-	enc     enc // the answer, sent in one piece
+	caller  *auth.Caller  // nil: who has a link to audio
+	account *call.Account // that the request is about
+	enc     enc           // the answer, sent in one piece
 	sent    bool
 	media   string // the format of the audio that is asked for, "" when it is none
 }

@@ -198,7 +198,7 @@ func TestTokenRotation(t *testing.T) {
 	if got := try(testToken); got != 200 {
 		t.Fatal(got)
 	}
-	f.accounts[0] = &call.Account{SID: testSID, AuthToken: "new"}
+	f.accounts[0] = &call.Account{SID: testSID, AuthToken: "new", Status: call.AccountActive}
 	if got := try("new"); got != 200 {
 		t.Errorf("new token: %d", got)
 	}
@@ -206,7 +206,7 @@ func TestTokenRotation(t *testing.T) {
 		t.Errorf("old token once the new one was seen: %d", got)
 	}
 	f.accounts = nil
-	now = now.Add(accountAge)
+	now = now.Add(5 * time.Second)
 	if got := try("new"); got != 401 {
 		t.Errorf("deleted account: %d", got)
 	}
@@ -306,8 +306,10 @@ func TestErrors(t *testing.T) {
 		{"conferences", "GET", base + "/Accounts/" + testSID + "/Conferences.json", nil, 404, 20404, "is not available in this version"},
 		{"queues", "GET", base + "/Accounts/" + testSID + "/Queues.json", nil, 404, 20404, "is not available in this version"},
 		{"local numbers", "GET", pnPath + "/Local.json", nil, 404, 20404, "is not available in this version"},
-		{"subaccounts", "POST", base + "/Accounts.json", url.Values{"FriendlyName": {"x"}}, 404, 20404, "is not available in this version"},
-		{"account update", "POST", base + "/Accounts/" + testSID + ".json", url.Values{"FriendlyName": {"x"}}, 404, 20404, "is not available in this version"},
+		{"a subaccount's name", "POST", base + "/Accounts.json", url.Values{"FriendlyName": {strings.Repeat("x", 65)}}, 400, 20001, "64"},
+		{"a status that is none", "POST", base + "/Accounts/" + testSID + ".json", url.Values{"Status": {"open"}}, 400, 20001, "Status"},
+		{"suspending oneself", "POST", base + "/Accounts/" + testSID + ".json", url.Values{"Status": {"suspended"}}, 403, 20006, "subaccounts"},
+		{"an account that is not ours", "GET", base + "/Accounts/" + otherSID + ".json", nil, 401, 20003, ""},
 
 		{"notifications of an unknown call", "GET", callsPath + "/" + callSID(9) + "/Notifications.json", nil, 404, 20404, ""},
 		{"unknown notification", "GET", base + "/Accounts/" + testSID + "/Notifications/NO" + strings.Repeat("9", 32) + ".json", nil, 404, 20404, ""},

@@ -54,6 +54,9 @@ var createForm = newForm([]param[call.CreateParams]{
 })
 
 func (a *api) createCall(q *request) error {
+	if !q.account.Active() { // its parent asks
+		return twilio.Err(20005)
+	}
 	var p call.CreateParams
 	if _, err := createForm.decode(q, &p, p.Missing); err != nil {
 		return err

@@ -52,8 +52,8 @@ type fake struct {
 
 func newFake() *fake {
 	return &fake{accounts: []*call.Account{
-		{SID: testSID, AuthToken: testToken, FriendlyName: "Test", DateCreated: testTime},
-		{SID: otherSID, AuthToken: "f" + testToken[1:], FriendlyName: "Other", DateCreated: testTime},
+		{SID: testSID, AuthToken: testToken, FriendlyName: "Test", DateCreated: testTime, DateUpdated: testTime, OwnerSID: testSID, Status: call.AccountActive},
+		{SID: otherSID, AuthToken: "f" + testToken[1:], FriendlyName: "Other", DateCreated: testTime, OwnerSID: otherSID, Status: call.AccountActive},
 	}}
 }
 
@@ -94,6 +94,19 @@ func (f *fake) Account(_ context.Context, sid string) (*call.Account, error) {
 	}
 	return nil, call.ErrNotFound
 }
+
+func (f *fake) Key(context.Context, string) (*call.Key, error) { return nil, call.ErrNotFound }
+
+func (f *fake) ListAccounts(_ context.Context, filter call.AccountFilter) ([]*call.Account, bool, error) {
+	page, more := cut([]*call.Account{filter.Of}, (*call.Account).PageToken, filter.Limit, filter.Offset, filter.Cursor)
+	return page, more, f.err
+}
+
+func (f *fake) CreateAccount(context.Context, *call.Account) error { return f.err }
+
+func (f *fake) UpdateAccount(context.Context, *call.Account, call.AccountStatus) error { return f.err }
+
+func (f *fake) EndCalls(context.Context, string) error { return f.err }
 
 func (f *fake) Call(_ context.Context, accountSID, sid string) (*call.Call, error) {
 	if f.panics != nil {

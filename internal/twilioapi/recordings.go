@@ -102,7 +102,7 @@ func (q *request) authenticateMedia(path string) (done bool, err error) {
 		return false, nil
 	}
 	sid, _, _ := strings.Cut(strings.TrimPrefix(path, "/Accounts/"), "/")
-	account, err := q.api.accounts.find(q.r.Context(), sid)
+	account, err := q.api.Gate.Account(q.r.Context(), sid)
 	switch {
 	case errors.Is(err, call.ErrNotFound):
 		return false, nil
@@ -117,6 +117,9 @@ func (q *request) authenticateMedia(path string) (done bool, err error) {
 		if !valid {
 			return false, twilio.Errf(20003, "The link has expired")
 		}
+	}
+	if !account.Active() {
+		return false, twilio.Err(20005)
 	}
 	q.account = account
 	return true, nil

@@ -45,6 +45,12 @@ type resource[T call.Resource] struct {
 	// stored is the SID in the store for one in a path, when they differ.
 	stored func(sid string) string
 	codes  codes
+	// byToken: API keys are refused.
+	byToken bool
+	// made takes over into the answer to a creation what only that shows; nil: nothing.
+	made func(created, stored T)
+	// changed is told of each change. Default: RoutingChanged.
+	changed func(context.Context) error
 	// write writes a record; at is its collection's path.
 	write func(e *enc, v T, at string)
 }
@@ -59,8 +65,11 @@ func routeResource[T call.Resource](a *api, r resource[T]) {
 		path = "/Accounts/{AccountSid}" + path
 	}
 	one := path + "/{Sid}"
+	if r.changed == nil {
+		r.changed = a.RoutingChanged
+	}
 	handle := func(f func(q *request, r *resource[T], scope []string) error) http.HandlerFunc {
-		return a.handle(func(q *request) (err error) {
+		serve := func(q *request) (err error) {
 			var scope []string
 			if r.scope != nil {
 				if scope, err = r.scope(q); err != nil {
@@ -68,7 +77,11 @@ func routeResource[T call.Resource](a *api, r resource[T]) {
 				}
 			}
 			return f(q, &r, scope)
-		})
+		}
+		if r.byToken {
+			serve = byToken(serve)
+		}
+		return a.handle(serve)
 	}
 	a.routes.Get(path, handle(listResources[T]))
 	a.routes.Get(one, handle(fetchResource[T]))
@@ -118,14 +131,17 @@ func createResource[T call.Resource](q *request, r *resource[T], scope []string)
 	if err := r.refusal(r.records.Create(ctx, v)); err != nil {
 		return err
 	}
-	if err := q.api.RoutingChanged(ctx); err != nil {
+	if err := r.changed(ctx); err != nil {
 		return err
 	}
-	v, err := r.records.Get(ctx, q.account.SID, h.SID, scope...) // with what the store adds to it
+	stored, err := r.records.Get(ctx, q.account.SID, h.SID, scope...) // with what the store adds to it
 	if err != nil {
 		return err
 	}
-	q.sendOne(http.StatusCreated, func() { r.write(&q.enc, v, q.collection(false)) })
+	if r.made != nil {
+		r.made(v, stored)
+	}
+	q.sendOne(http.StatusCreated, func() { r.write(&q.enc, stored, q.collection(false)) })
 	return nil
 }
 
@@ -175,7 +191,7 @@ func updateResource[T call.Resource](q *request, r *resource[T], scope []string)
 	if err := r.refusal(r.records.Update(ctx, v)); err != nil {
 		return err
 	}
-	if err := q.api.RoutingChanged(ctx); err != nil {
+	if err := r.changed(ctx); err != nil {
 		return err
 	}
 	q.sendOne(http.StatusOK, func() { r.write(&q.enc, v, q.collection(true)) })
@@ -190,7 +206,7 @@ func deleteResource[T call.Resource](q *request, r *resource[T], scope []string)
 	if err := r.refusal(r.records.Delete(q.r.Context(), q.account.SID, sid, scope...)); err != nil {
 		return err
 	}
-	if err := q.api.RoutingChanged(q.r.Context()); err != nil {
+	if err := r.changed(q.r.Context()); err != nil {
 		return err
 	}
 	q.send(http.StatusNoContent)

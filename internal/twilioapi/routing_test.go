@@ -24,6 +24,18 @@ type world struct {
 	handler http.Handler
 	store   *store.Store
 	changed int
+	calls   ending
+}
+
+// ending is Calls of which only EndCalls is asked.
+type ending struct {
+	Calls
+	ended []string
+}
+
+func (e *ending) EndCalls(_ context.Context, accountSID string) error {
+	e.ended = append(e.ended, accountSID)
+	return nil
 }
 
 func newWorld(t *testing.T) *world {
@@ -44,7 +56,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{t: t, store: s}
 	w.handler = New(Config{
-		Store: s, Clock: clock.System,
+		Calls: &w.calls, Store: s, Clock: clock.System, Keys: s.Keys(),
 		Routing: Routing{
 			Domains: s.DomainRecords(), Lists: s.Lists(), Credentials: s.Credentials(), Addresses: s.Addresses(), Mappings: s.Mappings(),
 			Trunks: s.TrunkRecords(), Targets: s.Targets(), Policies: s.Policies(), SourceMappings: s.SourceMappings(),
@@ -63,7 +75,19 @@ func (w *world) do(account, method, path, form string) answer {
 	if account == otherSID {
 		token = "f" + testToken[1:]
 	}
-	r.SetBasicAuth(account, token)
+	return w.send(account, token, r)
+}
+
+// as sends a request with those credentials.
+func (w *world) as(user, password, method, path, form string) answer {
+	w.t.Helper()
+	r := httptest.NewRequest(method, "http://voice.example"+path, strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return w.send(user, password, r)
+}
+
+func (w *world) send(user, password string, r *http.Request) answer {
+	r.SetBasicAuth(user, password)
 	rec := httptest.NewRecorder()
 	w.handler.ServeHTTP(rec, r)
 	return answer{rec.Code, rec.Header(), rec.Body.String()}
