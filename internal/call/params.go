@@ -202,6 +202,7 @@ func (n *Number) Validate() error {
 			return nil
 		},
 		func() error { return checkSID("TrunkSid", n.TrunkSID, twilio.TrunkPrefix) },
+		func() error { return checkSID("VoiceApplicationSid", n.ApplicationSID, twilio.ApplicationPrefix) },
 		func() error { return checkURL(11100, "VoiceUrl", n.VoiceURL) },
 		func() error { return checkMethod("VoiceMethod", &n.VoiceMethod) },
 		func() error { return checkURL(11100, "VoiceFallbackUrl", n.VoiceFallback) },

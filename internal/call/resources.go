@@ -19,7 +19,8 @@ type Number struct {
 	StatusURL      string
 	StatusMethod   string
 	CallerIDLookup bool
-	TrunkSID       string // TK… of the elastic trunk its calls go to; the voice URLs are then ignored
+	TrunkSID       string // TK… of the elastic trunk its calls go to; all that says what happens to them is then ignored
+	ApplicationSID string // AP… of the application that its calls are for, instead of its own URLs
 	DateCreated    time.Time
 	DateUpdated    time.Time
 }

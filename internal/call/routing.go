@@ -274,6 +274,8 @@ type ListFilter struct {
 	AccountSID string
 	Scope      []string // what the resources belong to, as the kind of resource has it
 
+	FriendlyName string // exactly, of kinds that have one; "" is any
+
 	Limit, Offset int
 	Cursor        twilio.PageToken // as in Filter
 }

@@ -88,6 +88,6 @@ func routing(s *store.Store) twilioapi.Routing {
 	return twilioapi.Routing{
 		Domains: s.DomainRecords(), Lists: s.Lists(), Credentials: s.Credentials(), Addresses: s.Addresses(),
 		Mappings: s.Mappings(), Trunks: s.TrunkRecords(), Targets: s.Targets(), Policies: s.Policies(),
-		SourceMappings: s.SourceMappings(),
+		SourceMappings: s.SourceMappings(), Applications: s.Applications(),
 	}
 }

@@ -11,7 +11,7 @@ import (
 const (
 	numberFixed = "sid, account_sid, phone_number, date_created"
 	numberFree  = "friendly_name, voice_url, voice_method, fallback_url, fallback_method, status_url, status_method, " +
-		"caller_id_lookup, trunk_sid, date_updated"
+		"caller_id_lookup, trunk_sid, application_sid, date_updated"
 	numberColumns = numberFixed + ", " + numberFree
 )
 
@@ -23,14 +23,14 @@ var (
 func numberValues(n *call.Number) []any {
 	return []any{
 		n.FriendlyName, n.VoiceURL, n.VoiceMethod, n.VoiceFallback, n.FallbackMethod, n.StatusURL, n.StatusMethod,
-		bit(n.CallerIDLookup), n.TrunkSID, micros(n.DateUpdated),
+		bit(n.CallerIDLookup), n.TrunkSID, n.ApplicationSID, micros(n.DateUpdated),
 	}
 }
 
 func scanNumber(r scanner) (*call.Number, error) {
 	var n call.Number
 	err := r.Scan(&n.SID, &n.AccountSID, &n.PhoneNumber, asTime{&n.DateCreated}, &n.FriendlyName, &n.VoiceURL,
-		&n.VoiceMethod, &n.VoiceFallback, &n.FallbackMethod, &n.StatusURL, &n.StatusMethod, asBool{&n.CallerIDLookup}, &n.TrunkSID, asTime{&n.DateUpdated})
+		&n.VoiceMethod, &n.VoiceFallback, &n.FallbackMethod, &n.StatusURL, &n.StatusMethod, asBool{&n.CallerIDLookup}, &n.TrunkSID, &n.ApplicationSID, asTime{&n.DateUpdated})
 	return &n, err
 }
 
@@ -48,10 +48,14 @@ func (s *Store) UpdateNumber(ctx context.Context, n *call.Number) error {
 	return s.changeNumber(ctx, n, call.ErrNotFound, numberUpdate, append(numberValues(n), n.SID, n.AccountSID)...)
 }
 
-// changeNumber is change for a number that is written; a *call.MissingError when there is no such elastic trunk.
+// changeNumber is change for a number that is written; a *call.MissingError when there is no such
+// elastic trunk, or application.
 func (s *Store) changeNumber(ctx context.Context, n *call.Number, refusal error, query string, args ...any) error {
 	return s.w.api(ctx, &job{run: func(b *batch) error {
 		if err := b.has("trunks", n.TrunkSID, n.AccountSID, "kind = ?", call.Elastic); err != nil {
+			return err
+		}
+		if err := b.has("applications", n.ApplicationSID, n.AccountSID, ""); err != nil {
 			return err
 		}
 		return b.guarded(refusal, query, args...)

@@ -137,6 +137,7 @@ func (r Records[T]) List(ctx context.Context, f call.ListFilter) (page []T, more
 	for i, value := range f.Scope {
 		l.where(r.k.scope[i]+" = ?", value)
 	}
+	l.equal("friendly_name", f.FriendlyName)
 	return list(ctx, r.s, l, f.AccountSID, r.k.scan)
 }
 

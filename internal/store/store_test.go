@@ -70,6 +70,8 @@ func contract(t *testing.T, b backend) {
 		{"callbacks are delivered, put off, given up and sent again", testMarks},
 		{"notifications are listed newest first", testNotifications},
 		{"numbers are unique and found by pattern", testNumbers},
+		{"applications are of an account, and leave its numbers when they go", testApplications},
+		{"a secret is made once", testSecrets},
 		{"trunks have unique names", testTrunks},
 		{"domains and trunks know what is mapped to them", testIdentities},
 		{"resources are made, changed, paged and removed", testRecords},

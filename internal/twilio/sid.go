@@ -21,6 +21,7 @@ const (
 	RecordingPrefix    = "RE"
 	ConferencePrefix   = "CF"
 	KeyPrefix          = "SK"
+	ApplicationPrefix  = "AP"
 
 	DomainPrefix         = "SD" // SIP domain
 	CredentialListPrefix = "CL"

@@ -160,6 +160,7 @@ func (a *api) route() {
 	a.routeRecordings()
 	a.routeDomains()
 	a.routeTrunks()
+	a.routeApplications()
 
 	// What Twilio has and this version has not says so, instead of looking like a wrong SID.
 	for _, name := range unavailableCall {
@@ -181,7 +182,7 @@ var (
 		"UserDefinedMessageSubscriptions", "UserDefinedMessages",
 	}
 	unavailableAccount = []string{
-		"Addresses", "Applications", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
+		"Addresses", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
 		"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
 		"Messages", "OutgoingCallerIds", "Queues", "SMS", "Tokens", "Transcriptions", "Usage",
 	}

@@ -18,6 +18,7 @@ type Routing struct {
 	Targets        Records[*call.Target]
 	Policies       Records[*call.Policy]
 	SourceMappings Records[*call.SourceMapping]
+	Applications   Records[*call.Application]
 }
 
 const (

@@ -13,7 +13,7 @@ type numberParams struct {
 	phone                                         string
 	friendlyName                                  *string
 	voiceURL, voiceMethod, fallback, fallbackMeth *string
-	statusURL, statusMethod, trunk                *string
+	statusURL, statusMethod, trunk, application   *string
 	lookup                                        *bool
 }
 
@@ -27,6 +27,7 @@ var numberFields = []param[numberParams]{
 	change("StatusCallback", func(p *numberParams) **string { return &p.statusURL }),
 	change("StatusCallbackMethod", func(p *numberParams) **string { return &p.statusMethod }),
 	change("TrunkSid", func(p *numberParams) **string { return &p.trunk }),
+	change("VoiceApplicationSid", func(p *numberParams) **string { return &p.application }),
 	boolean("VoiceCallerIdLookup", func(p *numberParams) **bool { return &p.lookup }),
 
 	notYet[numberParams]("AddressSid"),
@@ -40,7 +41,6 @@ var numberFields = []param[numberParams]{
 	notYet[numberParams]("SmsFallbackUrl"),
 	notYet[numberParams]("SmsMethod", "POST"),
 	notYet[numberParams]("SmsUrl"),
-	notYet[numberParams]("VoiceApplicationSid"),
 	notYet[numberParams]("VoiceReceiveMode", "voice"),
 }
 
@@ -62,7 +62,7 @@ func (p *numberParams) apply(n *call.Number) {
 	}{
 		{&n.FriendlyName, p.friendlyName}, {&n.VoiceURL, p.voiceURL}, {&n.VoiceMethod, p.voiceMethod},
 		{&n.VoiceFallback, p.fallback}, {&n.FallbackMethod, p.fallbackMeth},
-		{&n.StatusURL, p.statusURL}, {&n.StatusMethod, p.statusMethod},
+		{&n.StatusURL, p.statusURL}, {&n.StatusMethod, p.statusMethod}, {&n.ApplicationSID, p.application},
 	} {
 		if f.value != nil {
 			*f.field = *f.value
@@ -239,7 +239,7 @@ func (e *enc) numberFields(n *call.Number) {
 	e.str("voice_fallback_url", n.VoiceFallback)
 	e.str("voice_fallback_method", n.FallbackMethod)
 	e.bool("voice_caller_id_lookup", n.CallerIDLookup)
-	e.str("voice_application_sid", "")
+	e.str("voice_application_sid", n.ApplicationSID)
 	e.str("status_callback", n.StatusURL)
 	e.str("status_callback_method", n.StatusMethod)
 	e.opt("trunk_sid", n.TrunkSID)

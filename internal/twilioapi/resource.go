@@ -51,6 +51,8 @@ type resource[T call.Resource] struct {
 	made func(created, stored T)
 	// changed is told of each change. Default: RoutingChanged.
 	changed func(context.Context) error
+	// byName: a list can be asked for those of a FriendlyName.
+	byName bool
 	// write writes a record; at is its collection's path.
 	write func(e *enc, v T, at string)
 }
@@ -213,11 +215,27 @@ func deleteResource[T call.Resource](q *request, r *resource[T], scope []string)
 	return nil
 }
 
-var resourceListForm = newForm(pageParams(func(p *page) *page { return p }))
+// resourceQuery is a list request.
+type resourceQuery struct {
+	page
+	friendlyName string
+}
+
+var (
+	resourceListForm = newForm(pageParams(func(l *resourceQuery) *page { return &l.page }))
+	namedListForm    = newForm(
+		filters(text("FriendlyName", func(l *resourceQuery) *string { return &l.friendlyName })),
+		pageParams(func(l *resourceQuery) *page { return &l.page }),
+	)
+)
 
 func listResources[T call.Resource](q *request, r *resource[T], scope []string) error {
-	var p page
-	given, err := resourceListForm.decode(q, &p, nil)
+	var p resourceQuery
+	form := &resourceListForm
+	if r.byName {
+		form = &namedListForm
+	}
+	given, err := form.decode(q, &p, nil)
 	stored := r.prefix
 	if r.stored != nil {
 		stored = r.stored(r.prefix)
@@ -228,14 +246,14 @@ func listResources[T call.Resource](q *request, r *resource[T], scope []string) 
 	if err != nil {
 		return err
 	}
-	f := call.ListFilter{AccountSID: q.account.SID, Scope: scope}
+	f := call.ListFilter{AccountSID: q.account.SID, Scope: scope, FriendlyName: p.friendlyName}
 	f.Limit, f.Offset, f.Cursor = p.cursor()
 	items, more, err := r.records.List(q.r.Context(), f)
 	if err != nil {
 		return err
 	}
 	at := q.collection(false)
-	q.list(&p, at, r.key, len(items), more,
+	q.list(&p.page, at, r.key, len(items), more,
 		func(i int) twilio.PageToken { return items[i].Head().PageToken() },
 		func(i int) { r.write(&q.enc, items[i], at) })
 	q.send(http.StatusOK)

@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 		Calls: &w.calls, Store: s, Clock: clock.System, Keys: s.Keys(),
 		Routing: Routing{
 			Domains: s.DomainRecords(), Lists: s.Lists(), Credentials: s.Credentials(), Addresses: s.Addresses(), Mappings: s.Mappings(),
-			Trunks: s.TrunkRecords(), Targets: s.Targets(), Policies: s.Policies(), SourceMappings: s.SourceMappings(),
+			Trunks: s.TrunkRecords(), Targets: s.Targets(), Policies: s.Policies(), SourceMappings: s.SourceMappings(), Applications: s.Applications(),
 		},
 		RoutingChanged: func(context.Context) error { w.changed++; return nil },
 	})
@@ -243,6 +243,16 @@ func TestRoutingResources(t *testing.T) {
 			path: "/v1/IpRecords", key: "ip_records", create: "IpAddress=2001:db8::1&FriendlyName=six", given: "ip_address=2001:db8::1 cidr_prefix_length=128 friendly_name=six",
 			update: "FriendlyName=seven&IpAddress=192.0.2.9", updated: "friendly_name=seven ip_address=2001:db8::1",
 			fields: "account_sid sid friendly_name ip_address cidr_prefix_length date_created date_updated url",
+		},
+		{
+			path: appPath, key: "applications",
+			create:  "FriendlyName=Shop&VoiceUrl=https://a.example/v&VoiceFallbackUrl=https://a.example/f&VoiceFallbackMethod=get&StatusCallback=https://a.example/s&VoiceCallerIdLookup=TRUE&PublicApplicationConnectEnabled=true&ApiVersion=2010-04-01&SmsUrl=",
+			given:   "friendly_name=Shop voice_url=https://a.example/v voice_method=POST voice_fallback_url=https://a.example/f voice_fallback_method=GET status_callback=https://a.example/s status_callback_method=POST voice_caller_id_lookup=true public_application_connect_enabled=true sms_url=<nil>",
+			update:  "VoiceUrl=&VoiceMethod=GET&PublicApplicationConnectEnabled=false&StatusCallbackMethod=GET",
+			updated: "friendly_name=Shop voice_url=<nil> voice_method=GET public_application_connect_enabled=false status_callback_method=GET voice_caller_id_lookup=true",
+			fields: "account_sid api_version date_created date_updated friendly_name message_status_callback sid sms_fallback_method sms_fallback_url " +
+				"sms_method sms_status_callback sms_url status_callback status_callback_method uri voice_caller_id_lookup voice_fallback_method " +
+				"voice_fallback_url voice_method voice_url public_application_connect_enabled",
 		},
 		{
 			path: "/v1/SourceIpMappings", key: "source_ip_mappings", create: "IpRecordSid=" + record + "&SipDomainSid=" + domain,
