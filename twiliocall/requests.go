@@ -1,16 +1,17 @@
 package twiliocall
 
-// CreateCall asks for an outbound call. From, To and one of URL and Twiml are required; what is left out has
+// CreateCall asks for an outbound call. From, To and one of URL, Twiml and ApplicationSID are required; what is left out has
 // the default of the Calls API. Its JSON names are the CreateCall parameters of that API in camelCase.
 type CreateCall struct {
 	From string `json:"from,omitempty" doc:"Who calls: a number in E.164 form, or client: identity, SIP user name or URI when To is one. Required."`
 	To   string `json:"to,omitempty" doc:"Who is called: a number in E.164 form, sip:user@host or client:identity. Required."`
 
-	URL            string `json:"url,omitempty" doc:"Where the TwiML is; one of url and twiml is required, url wins."`
+	URL            string `json:"url,omitempty" doc:"Where the TwiML is; one of url, twiml and applicationSid is required, url wins over twiml."`
 	Method         string `json:"method,omitempty" doc:"GET or POST (default): how url is requested."`
 	Twiml          string `json:"twiml,omitempty" doc:"The TwiML itself, at most 4,000 characters."`
 	FallbackURL    string `json:"fallbackUrl,omitempty" doc:"Requested when the TwiML cannot be had or run."`
 	FallbackMethod string `json:"fallbackMethod,omitempty" doc:"GET or POST (default)."`
+	ApplicationSID string `json:"applicationSid,omitempty" doc:"AP… of the application whose URLs and status callback count, instead of url, twiml, method, fallbackUrl, fallbackMethod, statusCallback and its companions."`
 
 	StatusCallback       string   `json:"statusCallback,omitempty" doc:"Told how the call goes, as form parameters."`
 	StatusCallbackMethod string   `json:"statusCallbackMethod,omitempty" doc:"GET or POST (default)."`

@@ -153,6 +153,9 @@ type Options struct {
 	SIPUsername    string   `json:"sipAuthUsername,omitempty"`
 	SIPPassword    string   `json:"sipAuthPassword,omitempty"`
 
+	// ApplicationSID is the AP… that the URLs are of, "" for those that are the call's or its number's own.
+	ApplicationSID string `json:"applicationSid,omitempty"`
+
 	// Held and Muted are what the party is now (twiliocall section 3).
 	Held  bool `json:"held,omitempty"`
 	Muted bool `json:"muted,omitempty"`
@@ -167,8 +170,15 @@ type Options struct {
 	FromCountry string `json:"fromCountry,omitempty"`
 	ToCountry   string `json:"toCountry,omitempty"`
 
-	// Parameters are for a client: identity that is called; they go into its INVITE.
+	// Parameters are for a client: identity that is called, into whose INVITE they go, or for the requests of an
+	// application that a <Dial> called.
 	Parameters map[string]string `json:"parameters,omitempty"`
+
+	// AppTo is the To of the call that comes in for the application, "" for the application itself.
+	AppTo string `json:"appTo,omitempty"`
+
+	// NotificationURL is asked, by POST, to wake the phones of the client: identity that is called.
+	NotificationURL string `json:"clientNotificationUrl,omitempty"`
 
 	// Of a call for a SIP domain.
 	SIPDomain    string `json:"sipDomain,omitempty"`
@@ -188,6 +198,12 @@ type Options struct {
 func (o *Options) Follow(v *Voice) {
 	o.URL, o.Method, o.FallbackURL, o.FallbackMethod = v.URL, v.Method, v.FallbackURL, v.FallbackMethod
 	o.StatusURL, o.StatusMethod = v.StatusURL, v.StatusMethod
+}
+
+// Obey makes a call follow an application.
+func (o *Options) Obey(a *Application) {
+	o.Follow(&a.Voice)
+	o.ApplicationSID = a.SID
 }
 
 // Defaults and limits of Options (calls-api section 4).

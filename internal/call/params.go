@@ -36,7 +36,10 @@ const magicFrom = "+15005550001"
 type CreateParams struct {
 	To, From string
 	Byoc     string // BY… of the trunk a call to a number leaves through, "" for the one that serves it
-	Options  Options
+	// ApplicationSID is the AP… that says what happens to the call: of Options then counts neither what says where the
+	// document is nor the status callback (calls-api section 4).
+	ApplicationSID string
+	Options        Options
 	// Record asks for a recording of the whole call, and Recording says how: Validate puts it into Options.
 	Record    *bool
 	Recording RecordingParams
@@ -81,7 +84,7 @@ func (p *CreateParams) Missing() error {
 		return twilio.Err(21201)
 	case p.From == "":
 		return twilio.Err(21213)
-	case p.Options.URL == "" && p.Options.Twiml == "":
+	case p.Options.URL == "" && p.Options.Twiml == "" && p.ApplicationSID == "":
 		return twilio.Errf(21205, "Url parameter is required.")
 	}
 	return nil
@@ -95,6 +98,13 @@ func (p *CreateParams) Validate() error {
 		return err
 	}
 	o := &p.Options
+	if p.ApplicationSID != "" {
+		if !twilio.IsSID(p.ApplicationSID, twilio.ApplicationPrefix) {
+			return ErrNoApplication(p.ApplicationSID)
+		}
+		o.Twiml, o.StatusEvents = "", nil
+		o.Follow(new(Voice))
+	}
 	// Warnings are only added when something is taken out of p, so doing it again adds none.
 	if o.URL != "" && o.Twiml != "" {
 		p.Warnings = append(p.Warnings, twilio.Err(32019))

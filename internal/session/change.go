@@ -81,6 +81,9 @@ func voiceParams(c *call.Call) url.Values {
 	if c.ParentSID != "" {
 		p.Set("ParentCallSid", c.ParentSID)
 	}
+	if c.Options.ApplicationSID != "" {
+		p.Set("ApplicationSid", c.Options.ApplicationSID)
+	}
 	if c.ForwardedFrom != "" {
 		p.Set("ForwardedFrom", c.ForwardedFrom)
 	}
@@ -102,6 +105,7 @@ func voiceParams(c *call.Call) url.Values {
 	if c.Dialog != nil && (c.Options.SIPSource != "" || call.IsSIP(c.To)) {
 		p.Set("SipCallId", c.Dialog.CallID)
 	}
+	setDialed(p, c)
 	return p
 }
 

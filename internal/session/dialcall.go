@@ -114,6 +114,8 @@ func (d *dialing) address(ctx context.Context, c *call.Call, a attempt) error {
 			}
 		}
 		c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
+	case *twiml.DialApplication:
+		return d.application(ctx, c, n)
 	}
 	return nil
 }
@@ -134,25 +136,24 @@ func sipQuery(headers map[string]string) string {
 // sipEscape escapes all but the unreserved, of which no part of a URI makes anything.
 func sipEscape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-// checkFrom refuses a caller ID that the account may not present to a number (twiml section 3, callerId).
+// checkFrom finds the number of ours that c comes from, and refuses a caller ID that the account may not present to a
+// number (twiml section 3, callerId).
 func (d *dialing) checkFrom(ctx context.Context, c, parent *call.Call) error {
-	if call.IsPhone(c.To) || d.doc.over != nil {
+	switch n, err := d.s.m.Store.NumberByPhone(ctx, c.From); {
+	case err == nil && n.AccountSID == c.AccountSID:
+		c.NumberSID = n.SID
 		return nil
-	}
-	if !call.IsE164(c.From) {
+	case err != nil && !errors.Is(err, call.ErrNotFound):
+		return err
+	case call.IsPhone(c.To), strings.HasPrefix(c.To, call.AppScheme), d.doc.over != nil:
+		return nil
+	case !call.IsE164(c.From):
 		if call.IsPhone(c.From) { // no network of numbers can show it
 			return &twilio.Error{Code: 13214, Message: "Dial: a call from " + c.From + " to a number needs a callerId"}
 		}
 		return nil
-	}
-	if !d.s.m.OwnedFromOnly || c.From == parent.From || c.From == parent.To {
+	case !d.s.m.OwnedFromOnly, c.From == parent.From, c.From == parent.To:
 		return nil
-	}
-	switch n, err := d.s.m.Store.NumberByPhone(ctx, c.From); {
-	case err == nil && n.AccountSID == c.AccountSID:
-		return nil
-	case err != nil && !errors.Is(err, call.ErrNotFound):
-		return err
 	}
 	if may, err := d.s.m.Store.MayCallFrom(ctx, c.AccountSID, c.From); err != nil || may {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
@@ -95,6 +96,9 @@ func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Ca
 		o.Follow(voice)
 		return c, nil
 	}
+	if sid, _, _ := strings.Cut(in.To, "@"); in.Hairpin && twilio.IsSID(sid, twilio.ApplicationPrefix) {
+		return c, m.dialedApplication(ctx, c, in.Headers)
+	}
 	c.From = callerOf(c.From)
 	t := in.Trunk
 	if t != nil && t.Kind == call.Elastic {
@@ -120,6 +124,11 @@ func (m *Manager) inboundCall(ctx context.Context, in call.InboundLeg) (*call.Ca
 	}
 	o.URL, o.Method, o.FallbackURL, o.FallbackMethod = number.VoiceURL, number.VoiceMethod, number.VoiceFallback, number.FallbackMethod
 	o.StatusURL, o.StatusMethod, o.CallerIDLookup = number.StatusURL, number.StatusMethod, number.CallerIDLookup
+	if number.ApplicationSID != "" && number.TrunkSID == "" {
+		if err := m.obey(ctx, c, number.ApplicationSID); err != nil {
+			return nil, err
+		}
+	}
 	o.FromCountry, o.ToCountry = call.Country(in.From), call.Country(in.To)
 	return c, nil
 }
@@ -158,7 +167,9 @@ func (s *Session) ring(ctx context.Context) {
 	}
 	if s.call.Options.URL == "" {
 		e, reason := &twilio.Error{Code: 11100, Message: "the number " + s.call.To + " has no VoiceUrl: set one with `offhook numbers update`"}, "number without VoiceUrl"
-		if name := s.call.Options.SIPDomain; name != "" {
+		if sid := s.call.Options.ApplicationSID; sid != "" {
+			e.Message, reason = "the application "+sid+" has no VoiceUrl", "application without VoiceUrl"
+		} else if name := s.call.Options.SIPDomain; name != "" {
 			e.Message, reason = "the SIP domain "+name+" has no VoiceUrl", "SIP domain without VoiceUrl"
 		}
 		s.notify(e, nil)

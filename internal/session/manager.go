@@ -272,6 +272,9 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		Annotation: p.Annotation, Metadata: p.Metadata,
 	}
 	c.Options.FromCountry, c.Options.ToCountry = call.Country(c.From), call.Country(c.To)
+	if err := m.follow(ctx, c, p.ApplicationSID); err != nil {
+		return nil, err
+	}
 	if err := m.checkFrom(ctx, c); err != nil {
 		return nil, err
 	}

@@ -112,6 +112,8 @@ type Store interface {
 	Account(ctx context.Context, sid string) (*call.Account, error)
 	// MayCallFrom reports whether a number of somebody else's is one that the account may call from.
 	MayCallFrom(ctx context.Context, accountSID, phone string) (bool, error)
+	// Application is one of whatever account.
+	Application(ctx context.Context, sid string) (*call.Application, error)
 }
 
 // Locations knows where the phones of our SIP domains are.

@@ -213,6 +213,13 @@ func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 	case queueInternal:
 		leg.Dest, leg.Transport, leg.Hairpin = m.Dialer.Self(), "udp", true
 		leg.Target = "sip:" + c.To + "@" + leg.Dest
+		if sid, ok := strings.CutPrefix(c.To, call.AppScheme); ok {
+			leg.Target = "sip:" + sid + "@" + leg.Dest
+			leg.Headers = map[string]string{dialerHeader: c.SID}
+			if !call.IsE164(leg.From) && !call.IsSIP(leg.From) {
+				leg.From = "sip:" + url.PathEscape(strings.TrimPrefix(leg.From, "client:")) + "@" + leg.Dest
+			}
+		}
 		return leg, nil
 	case queueSimulator:
 		leg.Dest, leg.Transport = m.Simulator(), "udp"

@@ -285,7 +285,7 @@ func TestErrors(t *testing.T) {
 		{"MachineDetectionSpeechEndThreshold", "POST", callsPath + ".json", with("MachineDetectionSpeechEndThreshold", "x"), 400, 21234, "from 500 to 5000"},
 		{"MachineDetectionSilenceTimeout", "POST", callsPath + ".json", with("MachineDetectionSilenceTimeout", "10001"), 400, 21234, "from 2000 to 10000"},
 		{"AsyncAmd", "POST", callsPath + ".json", with("AsyncAmd", "later"), 400, 20001, "AsyncAmd must be"},
-		{"ApplicationSid without Url", "POST", callsPath + ".json", with("Url", "", "ApplicationSid", "AP1"), 400, 20001, "ApplicationSid is not"},
+		{"ApplicationSid without Url", "POST", callsPath + ".json", with("Url", "", "ApplicationSid", "AP1"), 400, 21218, "AP1"},
 		{"client", "POST", callsPath + ".json", with("To", "client: bob"), 400, 21211, "Invalid client identity"},
 
 		{"Status of update", "POST", one, url.Values{"Status": {"busy"}}, 400, 20001, "Status"},

@@ -15,6 +15,7 @@ var createForm = newForm([]param[call.CreateParams]{
 	text("From", func(p *call.CreateParams) *string { return &p.From }),
 	text("Url", func(p *call.CreateParams) *string { return &p.Options.URL }),
 	text("Twiml", func(p *call.CreateParams) *string { return &p.Options.Twiml }),
+	text("ApplicationSid", func(p *call.CreateParams) *string { return &p.ApplicationSID }),
 	text("Method", func(p *call.CreateParams) *string { return &p.Options.Method }),
 	text("FallbackUrl", func(p *call.CreateParams) *string { return &p.Options.FallbackURL }),
 	text("FallbackMethod", func(p *call.CreateParams) *string { return &p.Options.FallbackMethod }),
@@ -47,7 +48,6 @@ var createForm = newForm([]param[call.CreateParams]{
 	text("AsyncAmdStatusCallback", func(p *call.CreateParams) *string { return &p.MachineDetection.CallbackURL }),
 	text("AsyncAmdStatusCallbackMethod", func(p *call.CreateParams) *string { return &p.MachineDetection.CallbackMethod }),
 
-	notYet[call.CreateParams]("ApplicationSid"),
 	notYet[call.CreateParams]("CallToken"),
 	notYet[call.CreateParams]("ClientNotificationUrl"),
 	notYet[call.CreateParams]("IfMachine"),

@@ -204,7 +204,10 @@ func (p *parser) nouns(e *element) (list []Noun, later string) {
 			add(c.line, p.clientNoun(c))
 		case "Sip":
 			add(c.line, p.sipNoun(c))
-		case "Conference", "Queue", "Application", "WhatsApp", "Sim":
+		case "Application":
+			alone++
+			add(c.line, p.applicationNoun(c))
+		case "Conference", "Queue", "WhatsApp", "Sim":
 			if c.name != "Sim" {
 				alone++
 			}

@@ -74,6 +74,14 @@ func showNoun(n Noun) string {
 		}
 		showHeaders(b, n.Headers)
 	}
+	if n, ok := n.(*DialApplication); ok {
+		b.WriteString(" " + n.SID)
+		for _, p := range n.Parameters {
+			fmt.Fprintf(b, " %s:%s", p.Name, p.Value)
+		}
+		set("customerId", n.CustomerID, "")
+		set("copyParentTo", n.CopyParentTo, false)
+	}
 	o := n.Options()
 	set("url", o.URL, "")
 	set("method", o.Method, "POST")
@@ -141,10 +149,15 @@ func TestDial(t *testing.T) {
 		"text and nouns":           {"<Dial>+14155550101" + number + "+1<!-- x -->4155550102<Client>a</Client></Dial>", `Dial (Number +14155550101) (Number +14155550100) (Number +14155550102) (Client "a")`},
 		"a bad one among good":     {"<Dial><Number>x</Number>\n" + number + "\n<Number/></Dial>", plain + "; !1:13223 !3:13223"},
 		"unknown noun":             {"<Dial><Phone>x</Phone>" + number + "<Say>x</Say></Dial>", plain + "; !1:13215 !1:13215"},
-		"ten":                      {"<Dial>" + strings.Repeat(number, 10) + "</Dial>", "Dial" + strings.Repeat(" (Number +14155550100)", 10)},
-		"eleven":                   {"<Dial>" + strings.Repeat(number, 11) + "</Dial>", "Dial" + strings.Repeat(" (Number +14155550100)", 10) + "; !1:13215"},
+		"application": {`<Dial><Application customerId="7" copyParentTo="true" url="/u" method="GET" statusCallback="/s" statusCallbackMethod="GET" statusCallbackEvent="answered completed">
+			<ApplicationSid>AP1</ApplicationSid><Parameter name="a" value="1"/><Parameter name="b" value=""/></Application></Dial>`,
+			"Dial (Application AP1 a:1 b: customerId=7 copyParentTo=true url=/u method=GET statusCallback=/s statusCallbackMethod=GET statusCallbackEvents=answered+completed)"},
+		"application of nothing": {`<Dial><Application copyParentTo="x" sendDigits="1">AP1<Sid/></Application></Dial>`, "Dial; !1:12200 !1:12200 !1:12200 !1:13215"},
+		"applications are alone": {`<Dial><Application><ApplicationSid>AP1</ApplicationSid></Application>` + number + `</Dial>`, "13000"},
+		"ten":                    {"<Dial>" + strings.Repeat(number, 10) + "</Dial>", "Dial" + strings.Repeat(" (Number +14155550100)", 10)},
+		"eleven":                 {"<Dial>" + strings.Repeat(number, 11) + "</Dial>", "Dial" + strings.Repeat(" (Number +14155550100)", 10) + "; !1:13215"},
 
-		"not yet":          {"<Dial><Conference>r</Conference></Dial><Dial><Queue/></Dial><Dial><Application/></Dial><Dial><Sim/></Dial><Dial><WhatsApp/></Dial>", "Dial unsupported feature=<Conference>; Dial unsupported feature=<Queue>; Dial unsupported feature=<Application>; Dial unsupported feature=<Sim>; Dial unsupported feature=<WhatsApp>"},
+		"not yet":          {"<Dial><Conference>r</Conference></Dial><Dial><Queue/></Dial><Dial><Sim/></Dial><Dial><WhatsApp/></Dial>", "Dial unsupported feature=<Conference>; Dial unsupported feature=<Queue>; Dial unsupported feature=<Sim>; Dial unsupported feature=<WhatsApp>"},
 		"not yet and more": {"<Dial>" + number + "<Sim/></Dial>", "Dial unsupported feature=<Sim>"},
 		"mixed":            {"<Dial>" + number + "<Conference>r</Conference></Dial>", "13000"},
 		"mixed with text":  {"<Dial>+14155550100<Queue>q</Queue></Dial>", "13000"},

@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Noun is a party that a Dial calls. The set is closed: DialNumber, DialSip and DialClient, all as pointers.
+// Noun is a party that a Dial calls. The set is closed: DialNumber, DialSip, DialClient and
+// DialApplication, all as pointers.
 type Noun interface {
 	noun()
 	// Name is the element's name, such as Number, also when only its text was written.
@@ -59,6 +60,16 @@ type DialClient struct {
 	NotificationURL string      // requested by POST with news of the notification; "" is none
 }
 
+// DialApplication calls a TwiML application, which is always the only noun.
+type DialApplication struct {
+	at
+	NounOptions
+	SID          string      // AP…, as written
+	Parameters   []Parameter // for the application's requests, in document order
+	CustomerID   string      // for them, too: who the caller is to the application; "" is none
+	CopyParentTo bool        // the application's call has the To of the caller's call, not the application
+}
+
 // Parameter is a name and a value, passed on as they are.
 type Parameter struct{ Name, Value string }
 
@@ -102,6 +113,8 @@ func (*DialNumber) noun() {}
 func (*DialClient) noun() {}
 func (*DialSip) noun()    {}
 
+func (*DialApplication) noun() {}
+
 // Name returns "Number".
 func (*DialNumber) Name() string { return "Number" }
 
@@ -110,6 +123,9 @@ func (*DialClient) Name() string { return "Client" }
 
 // Name returns "Sip".
 func (*DialSip) Name() string { return "Sip" }
+
+// Name returns "Application".
+func (*DialApplication) Name() string { return "Application" }
 
 // Options returns o itself.
 func (o *NounOptions) Options() *NounOptions { return o }
@@ -193,6 +209,32 @@ func (p *parser) clientNoun(e *element) Noun {
 		return nil
 	}
 	return c
+}
+
+func (p *parser) applicationNoun(e *element) Noun {
+	a := p.attributes(e, append([]string{"customerId", "copyParentTo"}, calledAttributes...)...)
+	n := &DialApplication{at: at{e.line}, NounOptions: a.nounOptions(13210)}
+	n.CustomerID, _ = a.get("customerId")
+	n.CopyParentTo, _ = a.boolean("copyParentTo", false, 12200)
+	for _, c := range e.nodes {
+		switch {
+		case c.el == nil:
+		case c.el.name == "ApplicationSid":
+			p.attributes(c.el)
+			n.SID = p.content(c.el)
+		case c.el.name == "Parameter":
+			if param, ok := p.parameter(c.el); ok {
+				n.Parameters = append(n.Parameters, param)
+			}
+		default:
+			p.unexpected(12200, c.el, []string{"ApplicationSid", "Parameter"})
+		}
+	}
+	if n.SID == "" {
+		p.warn(13215, e.line, "Dial: an Application needs an ApplicationSid.")
+		return nil
+	}
+	return n
 }
 
 func (p *parser) parameter(e *element) (Parameter, bool) {
