@@ -41,6 +41,9 @@ func TestARecordingIsPlayedByItsURL(t *testing.T) {
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a stranger gets %s", resp.Status)
 	}
+	_, err = sessions(t, srv).Hold(t.Context(), app.Got("/done").Params.Get("CallSid"), url) // as music too
+	noError(t, err)
+	line.HearsTone(440)
 	line.Hangup()
 }
 

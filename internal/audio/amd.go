@@ -72,6 +72,7 @@ type AMD struct {
 	ringHz  float64
 	now     progress
 	past    [amdRecall]progress // before each of the last frames
+	missed  int32               // frame before which something was not heard; -1: all was
 	verdict AMDVerdict          // AnsweredBy == "": none yet
 	trace   trace
 }
@@ -84,6 +85,7 @@ type progress struct {
 	run   int32 // frames of speech since the last pause
 	spans int32 // of the trace
 	end   int32 // of its last span
+	cut   bool  // only a part of the utterance was heard
 }
 
 type phase int32
@@ -107,7 +109,7 @@ func NewAMD(cfg AMDConfig) *AMD {
 	cfg.SpeechThreshold = cmp.Or(cfg.SpeechThreshold, 2400*time.Millisecond)
 	cfg.SpeechEndThreshold = cmp.Or(cfg.SpeechEndThreshold, 1200*time.Millisecond)
 	cfg.SilenceTimeout = cmp.Or(cfg.SilenceTimeout, 5*time.Second)
-	return &AMD{cfg: cfg}
+	return &AMD{cfg: cfg, missed: -1}
 }
 
 // Write hears the next samples and says whether a verdict stands. It is reached after whole frames of FrameSamples; what
@@ -123,6 +125,18 @@ func (a *AMD) Write(pcm []int16) (AMDVerdict, bool) {
 	}
 	return a.verdict, a.verdict.AnsweredBy != ""
 }
+
+// Missed says that the party was not heard for a while before what comes next, as on hold. An utterance of which a part
+// may have gone by is no person's only because the rest is short: such a verdict is unknown then.
+func (a *AMD) Missed() {
+	a.missed = a.heard
+	a.now.miss()
+	for i := range a.past {
+		a.past[i].miss()
+	}
+}
+
+func (p *progress) miss() { p.cut = p.cut || p.phase == speaking }
 
 // Expire is the verdict once the caller's time is up, whether or not audio came.
 func (a *AMD) Expire() AMDVerdict {
@@ -190,7 +204,11 @@ func (a *AMD) next(s Sound) {
 				return
 			}
 		case quiet >= a.cfg.SpeechEndThreshold && !a.toneSounds():
-			a.decide(AnsweredHuman, RuleShortUtterance)
+			by := AnsweredHuman
+			if a.now.cut {
+				by = AnsweredUnknown
+			}
+			a.decide(by, RuleShortUtterance)
 			return
 		}
 	case greeting:
@@ -249,6 +267,7 @@ func (a *AMD) speech(n int32) {
 	switch {
 	case p.phase == waiting && p.run >= amdFirst:
 		p.phase, p.start = speaking, n+1-p.run
+		p.cut = a.missed >= 0 && p.start <= a.missed+amdFirst
 		p.last = n + 1
 	case p.phase != waiting && p.run >= amdAgain:
 		p.last = n + 1

@@ -117,7 +117,10 @@ func (s *Session) listen(d *detection) {
 		case <-s.done:
 			return
 		}
-		heard = d.ears.take(heard[:0])
+		var missed bool
+		if heard, missed = d.ears.take(heard[:0]); missed {
+			detector.Missed()
+		}
 		sample = append(sample, heard[:min(len(heard), cap(sample)-len(sample))]...)
 		if found.AnsweredBy == "" {
 			pcm = audio.AppendDecodedULaw(pcm[:0], heard)
@@ -233,6 +236,7 @@ type ears struct {
 
 	mu    sync.Mutex
 	deaf  bool
+	lost  bool // something since what was taken last
 	begun bool
 	told  int64 // where the last earful ended
 	next  int64 // place of the first sample that was not taken
@@ -286,7 +290,7 @@ func (e *ears) deafen(on bool) {
 	if e.deaf == on {
 		return
 	}
-	e.deaf, e.begun, e.next = on, false, e.whole
+	e.deaf, e.lost, e.begun, e.next = on, true, false, e.whole
 	hush(e.ring[:])
 }
 
@@ -302,10 +306,12 @@ func (e *ears) complete(at int64) {
 	}
 }
 
-// take appends what is complete to ulaw: whole frames, silent where nothing came.
-func (e *ears) take(ulaw []byte) []byte {
+// take appends what is complete to ulaw: whole frames, silent where nothing came. It says whether the party was not
+// heard for a while before that.
+func (e *ears) take(ulaw []byte) (heard []byte, missed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	missed, e.lost = e.lost && !e.deaf, e.lost && e.deaf
 	for e.next < e.whole {
 		i := e.next % earsSize
 		part := e.ring[i:min(earsSize, i+e.whole-e.next)]
@@ -313,5 +319,5 @@ func (e *ears) take(ulaw []byte) []byte {
 		hush(part)
 		e.next += int64(len(part))
 	}
-	return ulaw
+	return ulaw, missed
 }

@@ -257,6 +257,50 @@ func TestADetectionWaitsForWhoIsAside(t *testing.T) {
 	}
 }
 
+// A greeting that goes on while its party is put aside seems short, and may have been any length.
+func TestAGreetingThatWasHeardInPart(t *testing.T) {
+	const part = audio.SampleRate
+	greeting := audio.EncodeULaw(phone.Babble("Hello, you have reached the office, which is closed at this time of the day and of the year")[:2*part])
+	for name, x := range map[string]struct {
+		before, after []byte
+		want          string
+	}{
+		"its end is missed":       {greeting[:part], nil, audio.AnsweredUnknown},
+		"its beginning is missed": {nil, greeting[part:], audio.AnsweredUnknown},
+		"its middle is missed":    {greeting[:part/2], greeting[part/2 : part], audio.AnsweredUnknown},
+		"none of it is missed":    {nil, append(audio.EncodeULaw(make([]int16, part)), greeting[:part]...), audio.AnsweredHuman},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			app := newDialApp(t, nil)
+			c := w.create("", detecting(app, false))
+			l := w.leg()
+			l.events <- call.LegAnswered{}
+			w.is(c.SID, call.InProgress)
+			w.until("the leg is tapped", func() bool { return l.tapped() != nil })
+			if len(x.before) > 0 {
+				e := l.tapped().(*ears)
+				e.Write(audio.Outbound, 0, nil)
+				for at := 0; at < len(x.before); at += audio.FrameSamples {
+					e.Write(audio.Inbound, int64(at), x.before[at:min(at+audio.FrameSamples, len(x.before))])
+				}
+				e.Write(audio.Inbound, int64(len(x.before)+earsPatience), nil)
+				w.until("what was said is heard", func() bool { return e.waits() < earful })
+			}
+			if _, err := w.Hold(t.Context(), w.account.SID, c.SID, ""); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Unhold(t.Context(), w.account.SID, c.SID); err != nil {
+				t.Fatal(err)
+			}
+			l.says(w, audio.DecodeULaw(x.after))
+			if done := w.is(c.SID, call.Completed); done.AnsweredBy != x.want {
+				t.Errorf("answered by %q, want %s", done.AnsweredBy, x.want)
+			}
+		})
+	}
+}
+
 func TestAStoreThatFailsDoesNotKeepWhoAnswered(t *testing.T) {
 	w := newWorld(t)
 	app := newDialApp(t, map[string]string{"/": `<Pause length="100"/>`})
@@ -429,7 +473,7 @@ func TestEars(t *testing.T) {
 		for _, b := range frames {
 			all = append(all, bytes.Repeat([]byte{b}, frame)...)
 		}
-		if got := e.take(nil); !bytes.Equal(got, all) {
+		if got, missed := e.take(nil); !bytes.Equal(got, all) || missed {
 			t.Errorf("%s: got %d samples %x, want %d", what, len(got), slices.Compact(got), len(all))
 		}
 	}
@@ -451,14 +495,14 @@ func TestEars(t *testing.T) {
 	want("what is late is not heard", 0xff)
 	e.Write(audio.Inbound, start+5*frame-80, bytes.Repeat([]byte{5}, frame))
 	waited(start + earsPatience + 6*frame)
-	if got := e.take(nil); !bytes.Equal(got, append(bytes.Repeat([]byte{5}, 80), bytes.Repeat([]byte{0xff}, 80)...)) {
+	if got, _ := e.take(nil); !bytes.Equal(got, append(bytes.Repeat([]byte{5}, 80), bytes.Repeat([]byte{0xff}, 80)...)) {
 		t.Errorf("half of a frame was in time: %x", got)
 	}
 	for i := range int64(4 * earsSize / frame) {
 		hear(start+(6+i)*frame, byte(i))
 		waited(start + earsPatience + (7+i)*frame)
 	}
-	got := e.take(nil)
+	got, _ := e.take(nil)
 	if len(got) != 4*earsSize/frame*frame || got[earsSize-1] == 0xff || got[earsSize] != 0xff {
 		t.Errorf("%d samples", len(got))
 	}

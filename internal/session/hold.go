@@ -30,7 +30,7 @@ func (m *Manager) Hold(ctx context.Context, accountSID, sid, musicURL string) (*
 		music := audio.HoldMusic()
 		if musicURL != "" {
 			var err error
-			if music, err = m.Hooks.Clip(ctx, s.hooks, musicURL); err != nil {
+			if music, err = s.file(ctx, musicURL); err != nil {
 				return nil, err
 			}
 		}

@@ -80,6 +80,11 @@ func (s *Session) clip(ctx context.Context, doc *document, v *twiml.Play) (*audi
 	if err != nil {
 		return nil, err
 	}
+	return s.file(ctx, target)
+}
+
+// file is the audio behind a URL, which may be that of a recording of ours.
+func (s *Session) file(ctx context.Context, target string) (*audio.Clip, error) {
 	if u, err := url.Parse(target); err == nil && s.m.Recorded != nil {
 		path, here := s.m.Recorded.Here(u)
 		if accountSID, sid, ok := call.RecordingOf(path); here && ok {
