@@ -127,6 +127,7 @@ func (r *recorder) settled(call, status string) map[string]string {
 // recordingResource is what the proof reads of a recording.
 type recordingResource struct {
 	SID       string `json:"sid"`
+	CallSID   string `json:"call_sid"`
 	Status    string `json:"status"`
 	ErrorCode int    `json:"error_code"`
 	Source    string `json:"source"`
