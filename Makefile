@@ -73,7 +73,7 @@ bench-go: voice ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem $(TAGS) ./...
 
 .PHONY: proof
-proof: voice ## the long ones: kill -9 twenty times on each database, outages of 30 s, recordings on a disk that is full and without their store, an S3 server, race detector, twenty repeats, five minutes for each fuzz target
+proof: voice ## the long ones: kill -9 twenty times on each database, 1,000 calls in chaos, outages of 30 s, recordings on a disk that is full and without their store, an S3 server, race detector, twenty repeats, five minutes for each fuzz target
 	go test -count=1 -v -timeout 60m ./proof -rounds 20
 	GOBIN=$(CURDIR)/bin go install $(VERSITYGW)
 	PATH="$(CURDIR)/bin:$$PATH" go test -count=1 -v -run TestBlobs ./internal/recording

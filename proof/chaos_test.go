@@ -561,7 +561,7 @@ func (c *chaos) rest(method, path string, params url.Values, answer any) error {
 			Message string
 		}
 		if err := json.Unmarshal(got, &e); err != nil {
-			return fmt.Errorf("%s: %s %q", resp.Status, got, err)
+			return fmt.Errorf("%s %q: %w", resp.Status, got, err)
 		}
 		return &twiliocall.Problem{Status: resp.StatusCode, Code: e.Code, Detail: e.Message}
 	}
