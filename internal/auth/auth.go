@@ -53,7 +53,9 @@ type entry struct {
 }
 
 // NewGate makes a gate.
-func NewGate(s Store, c clock.Clock) *Gate { return &Gate{store: s, clock: c, recent: map[string]entry{}} }
+func NewGate(s Store, c clock.Clock) *Gate {
+	return &Gate{store: s, clock: c, recent: map[string]entry{}}
+}
 
 // Check finds who shows the credentials: an account SID with its token, or the SID of an API key with its secret.
 // 20003 when they are wrong, 20005 when the account is not active. Secrets are compared in constant time, and one

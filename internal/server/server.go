@@ -313,6 +313,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		Listen: s.cfg.SIP, ExternalIP: s.cfg.ExternalIP, LocalNets: s.cfg.LocalNets,
 		Dev: s.cfg.Mode != Production, Media: legMedia{s.media},
 		Trunks:    func() []call.Trunk { return *s.trunks.Load() },
+		Fits:      s.manager.Fits,
 		Domains:   func() []call.Domain { return *s.domains.Load() },
 		Locations: s.store,
 		Digests:   s.cfg.SIPDigests,

@@ -121,3 +121,27 @@ func TestClosedAccountHasNoCalls(t *testing.T) {
 		t.Errorf("another account's call is %s", got)
 	}
 }
+
+// Where accounts share a carrier, a trunk fits the numbers of its own account, and the server's those of all.
+func TestWhatATrunkFits(t *testing.T) {
+	w := newWorld(t)
+	w.Operator = w.account.SID
+	server := w.account
+	a := w.sub()
+	n := &call.Number{SID: twilio.NewSID("PN"), AccountSID: a.SID, PhoneNumber: "+15550109"}
+	if err := w.store.CreateNumber(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		account, kind, number string
+		want                  int
+	}{
+		{a.SID, call.Carrier, n.PhoneNumber, 2}, {server.SID, call.Carrier, n.PhoneNumber, 1}, {"", call.Carrier, n.PhoneNumber, 1},
+		{twilio.NewSID("AC"), call.Carrier, n.PhoneNumber, 0}, {server.SID, call.Elastic, n.PhoneNumber, 0},
+		{a.SID, call.Carrier, "+15550110", 0}, {server.SID, call.Carrier, "+15550110", 0},
+	} {
+		if got := w.Fits(&call.Trunk{AccountSID: test.account, Kind: test.kind}, test.number); got != test.want {
+			t.Errorf("%+v: %d", test, got)
+		}
+	}
+}

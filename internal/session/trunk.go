@@ -29,6 +29,23 @@ func (m *Manager) isServers(t *call.Trunk) bool {
 	return t.Kind != call.Elastic && (t.AccountSID == "" || t.AccountSID == m.Operator)
 }
 
+// Fits says how well t fits a call to a number from a carrier that accounts share: 2 when both are one account's, 1
+// when t is the server's and the number some account's, else 0.
+func (m *Manager) Fits(t *call.Trunk, number string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	n, err := m.Store.NumberByPhone(ctx, number)
+	switch {
+	case err != nil: // or the store says so again, when the call is to be stored
+		return 0
+	case t.AccountSID == n.AccountSID:
+		return 2
+	case m.isServers(t):
+		return 1
+	}
+	return 0
+}
+
 // terminating makes c the call of t's PBX to a number. The error may be a *rejection.
 func (m *Manager) terminating(ctx context.Context, c *call.Call, t *call.Trunk) error {
 	c.AccountSID, c.TrunkSID, c.Direction = t.AccountSID, t.SID, call.TrunkingTerminating

@@ -70,8 +70,11 @@ type Config struct {
 	Certificate func() (*tls.Certificate, error) // ours, asked for at each handshake; needed by ListenTLS
 	RootCAs     *x509.CertPool                   // who vouches for servers that we call; default the system's
 
-	Media     Media
-	Trunks    func() []call.Trunk         // a snapshot; called per datagram of an unknown source, so it must be cheap
+	Media  Media
+	Trunks func() []call.Trunk // a snapshot; called per datagram of an unknown source, so it must be cheap
+	// Fits says how well a trunk fits a call to a number, 0 being not at all: asked where the trunks of several
+	// accounts have the caller's address as a source. It may read the store.
+	Fits      func(t *call.Trunk, number string) int
 	Domains   func() []call.Domain        // our SIP domains: a snapshot, called as Trunks is
 	Locations call.Locations              // what phones registered; nil: none may
 	Digests   []string                    // what passwords of phones are shown by: MD5, SHA-256 or both, the better first. Default MD5: phones of old give up when they are asked for anything else

@@ -57,6 +57,32 @@ func (s *sources) match(src netip.Addr) *call.Trunk {
 	return nil
 }
 
+// all are the trunks that src may be a source of: of each account that has such, the one with the longest prefix,
+// and the account that had one first goes first.
+func (s *sources) all(src netip.Addr) (list []*call.Trunk) {
+	trunks := s.trunks()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !sameSlice(trunks, s.seen) || s.rules == nil {
+		s.buildLocked(trunks)
+	}
+	since := map[string]time.Time{} // by account
+	for _, r := range s.rules {
+		if !r.prefix.Contains(src) {
+			continue
+		}
+		first, known := since[r.trunk.AccountSID]
+		if !known {
+			list = append(list, r.trunk)
+		}
+		if !known || r.trunk.Created.Before(first) {
+			since[r.trunk.AccountSID] = r.trunk.Created
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *call.Trunk) int { return since[a.AccountSID].Compare(since[b.AccountSID]) })
+	return list
+}
+
 // called is the first trunk whose host has that address: the one our calls to it went through.
 func (s *sources) called(a netip.Addr) *call.Trunk {
 	trunks := s.trunks()

@@ -291,12 +291,3 @@ func (e *Endpoint) AddrTLS() netip.AddrPort {
 func noDials(net.Addr) net.Dialer {
 	return net.Dialer{ControlContext: func(context.Context, string, string, syscall.RawConn) error { return errDropped }}
 }
-
-// demandsSecurity reports whether whoever sends this INVITE must use TLS and SRTP: its domain's or its trunk's rule.
-func (e *Endpoint) demandsSecurity(req *sip.Request, src netip.Addr) bool {
-	if d := e.domains.named(req.Recipient.Host); d != nil {
-		return d.Secure
-	}
-	t := e.trunkOf(src)
-	return t != nil && t.Secure
-}

@@ -61,6 +61,8 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 	} else if !ok {
 		tx.Terminate()
 		return
+	} else if trunk != nil {
+		trunk = e.carrier(req, trunk, src.Addr())
 	}
 	key := inviteKey{string(*req.CallID()), tagOf(req.From().Params)}
 	branch, _ := req.Via().Params.Get("branch")
@@ -82,7 +84,9 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 			e.unclaim(key)
 		}
 	}()
-	if l = e.open(req, tx, &key, rec, src, hairpin, domain != nil); l == nil {
+	// Whether the caller must use TLS and SRTP is his domain's or his trunk's rule.
+	secure := domain != nil && domain.Secure || domain == nil && trunk != nil && trunk.Secure
+	if l = e.open(req, tx, &key, rec, src, hairpin, domain != nil, secure); l == nil {
 		return
 	}
 	defer func() {
@@ -101,8 +105,37 @@ func (e *Endpoint) onInvite(req *sip.Request, tx *sip.ServerTx) {
 	e.cfg.OnInvite(l, info)
 }
 
-// open makes and starts the leg of an INVITE, or refuses the INVITE and returns nil. phone: it may stand behind a NAT.
-func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec inviteRecord, src netip.AddrPort, hairpin, phone bool) *Leg {
+// carrier is the trunk that a call from src came in by; t is one that src is a source of. Where accounts share a
+// carrier, its address says no more than that it is one of them. Then it is the trunk that fits the number that is
+// called, and for a number of nobody's that of the account that had the address first: nobody gets calls of
+// another's carrier by naming its address more exactly.
+func (e *Endpoint) carrier(req *sip.Request, t *call.Trunk, src netip.Addr) *call.Trunk {
+	all := e.sources.all(src)
+	if len(all) < 2 || e.cfg.Fits == nil {
+		return t
+	}
+	best, most := all[0], 0
+	for _, t := range all {
+		if fit := e.cfg.Fits(t, called(req, t)); fit > most {
+			best, most = t, fit
+		}
+	}
+	return best
+}
+
+// called is the number or address that a call by trunk t is for; t may be nil.
+func called(req *sip.Request, t *call.Trunk) string {
+	if t != nil && t.Register != nil {
+		if _, _, ours := t.Login(); userOf(&req.Recipient) == ours { // our contact: To says who was called
+			return party(&req.To().Address)
+		}
+	}
+	return party(&req.Recipient)
+}
+
+// open makes and starts the leg of an INVITE, or refuses the INVITE and returns nil. phone: it may stand behind a
+// NAT. secure: it must use TLS and SRTP.
+func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec inviteRecord, src netip.AddrPort, hairpin, phone, secure bool) *Leg {
 	if e.cfg.OnInvite == nil {
 		e.respond(req, tx, 480, "Temporarily Unavailable")
 		return nil
@@ -111,7 +144,6 @@ func (e *Endpoint) open(req *sip.Request, tx *sip.ServerTx, key *inviteKey, rec 
 		e.respond(req, tx, 422, "Session Interval Too Small", h)
 		return nil
 	}
-	secure := !hairpin && e.demandsSecurity(req, src.Addr())
 	if secure && req.Transport() != "TLS" {
 		f := insecure()
 		e.respond(req, tx, f.code, f.reason, f.headers...)
@@ -183,7 +215,7 @@ func (l *Leg) hear(req *sip.Request) {
 func (e *Endpoint) describe(req *sip.Request, trunk *call.Trunk, hairpin bool, src netip.AddrPort) call.InboundLeg {
 	from := req.From()
 	info := call.InboundLeg{
-		To: party(&req.Recipient), ToURI: req.Recipient.String(),
+		To: called(req, trunk), ToURI: req.Recipient.String(),
 		From: party(&from.Address), FromURI: from.Address.String(),
 		CallerName: unquote(from.DisplayName), Trunk: trunk, Hairpin: hairpin,
 		Source: src.String(), CallID: string(*req.CallID()), Headers: make(map[string]string),
@@ -196,11 +228,6 @@ func (e *Endpoint) describe(req *sip.Request, trunk *call.Trunk, hairpin bool, s
 	info.Replaces, _ = replacesOf(req)
 	if left := req.MaxForwards(); left != nil {
 		info.Hops = max(0, maxForwards-int(left.Val()))
-	}
-	if trunk != nil && trunk.Register != nil {
-		if _, _, ours := trunk.Login(); userOf(&req.Recipient) == ours { // our contact: To says who was called
-			info.To = party(&req.To().Address)
-		}
 	}
 	if trunk == nil && !hairpin {
 		return info // what follows is believed of a carrier only
