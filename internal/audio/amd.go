@@ -118,12 +118,28 @@ func (a *AMD) Write(pcm []int16) (AMDVerdict, bool) {
 	for len(pcm) > 0 && a.verdict.AnsweredBy == "" {
 		n := copy(a.frame[a.filled:], pcm)
 		pcm = pcm[n:]
-		if a.filled += n; a.filled == FrameSamples {
-			a.filled = 0
-			a.next(a.vad.Write(a.frame[:]))
-		}
+		a.fill(n)
 	}
 	return a.verdict, a.verdict.AnsweredBy != ""
+}
+
+// WriteULaw is Write of µ-law samples.
+func (a *AMD) WriteULaw(ulaw []byte) (AMDVerdict, bool) {
+	for len(ulaw) > 0 && a.verdict.AnsweredBy == "" {
+		n := min(len(ulaw), FrameSamples-a.filled)
+		expand(a.frame[a.filled:], ulaw[:n])
+		ulaw = ulaw[n:]
+		a.fill(n)
+	}
+	return a.verdict, a.verdict.AnsweredBy != ""
+}
+
+// fill says that n samples more of the frame are there.
+func (a *AMD) fill(n int) {
+	if a.filled += n; a.filled == FrameSamples {
+		a.filled = 0
+		a.next(a.vad.Write(a.frame[:]))
+	}
 }
 
 // Missed says that the party was not heard for a while before what comes next, as on hold. An utterance of which a part

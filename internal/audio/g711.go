@@ -1,5 +1,7 @@
 package audio
 
+import "slices"
+
 // G.711 by table, both laws. The codes are those of the ITU-T Software Tool Library (G.191): µ-law works on
 // the upper 14 bits of a sample, A-law on the upper 13.
 
@@ -109,16 +111,26 @@ func EncodeALaw(pcm []int16) []byte {
 
 // AppendDecodedULaw appends the samples of ulaw to dst.
 func AppendDecodedULaw(dst []int16, ulaw []byte) []int16 {
-	for _, code := range ulaw {
-		dst = append(dst, ulawToLinear[code])
-	}
+	n := len(dst)
+	dst = slices.Grow(dst, len(ulaw))[:n+len(ulaw)]
+	expand(dst[n:], ulaw)
 	return dst
+}
+
+// expand writes the samples of ulaw to dst, which is as long at least.
+func expand(dst []int16, ulaw []byte) {
+	dst = dst[:len(ulaw)]
+	for i, code := range ulaw {
+		dst[i] = ulawToLinear[code]
+	}
 }
 
 // AppendDecodedALaw appends the samples of alaw to dst.
 func AppendDecodedALaw(dst []int16, alaw []byte) []int16 {
-	for _, code := range alaw {
-		dst = append(dst, alawToLinear[code])
+	n := len(dst)
+	dst = slices.Grow(dst, len(alaw))[:n+len(alaw)]
+	for i, code := range alaw {
+		dst[n+i] = alawToLinear[code]
 	}
 	return dst
 }

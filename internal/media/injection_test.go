@@ -28,6 +28,8 @@ func (k *taken) Write(track int, _ int64, ulaw []byte) {
 	}
 }
 
+func (k *taken) Tick(int64, []byte, int64) {}
+
 // comes waits until n frames of the peer's were heard, which is some frames after they came.
 func (k *taken) comes(t *testing.T, s *Stream, n int64) {
 	t.Helper()

@@ -142,15 +142,12 @@ func (t *tapped) write(track int, at int64, ulaw []byte) {
 	}
 }
 
-// tick gives the taps frame number n: own is what we sent of our own in it, nil for nothing.
+// tick tells the taps that frame number n is over: own is what we sent of our own in it, nil for nothing.
 func (t *tapped) tick(n int64, own []byte) {
 	at := n * audio.FrameSamples
-	t.write(audio.Outbound, at, nil)
-	if own != nil {
-		t.write(audio.Outbound, at, own)
+	for _, tap := range t.taps {
+		tap.Tick(at, own, at+audio.FrameSamples-tapGrace)
 	}
-	t.write(audio.Inbound, at+audio.FrameSamples-tapGrace, nil)
-	t.write(audio.Outbound, at+audio.FrameSamples, nil)
 }
 
 // drain tells the taps that nothing more comes, when frame n was the last.

@@ -28,6 +28,12 @@ func (r *tape) Write(track int, at int64, ulaw []byte) {
 	r.end = max(r.end, at)
 }
 
+func (r *tape) Tick(at int64, sent []byte, in int64) {
+	r.Write(audio.Outbound, at, sent)
+	r.Write(audio.Inbound, in, nil)
+	r.Write(audio.Outbound, at+audio.FrameSamples, nil)
+}
+
 // find is where a track first holds v.
 func (r *tape) find(track int, v byte) (at int64, ok bool) {
 	r.mu.Lock()

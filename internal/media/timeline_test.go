@@ -234,9 +234,12 @@ type spooled struct{ *recording.Writer }
 func (s spooled) Write(track int, at int64, ulaw []byte) {
 	if ulaw != nil {
 		s.Writer.Write(track, at, ulaw)
-	} else if track == audio.Outbound {
-		s.Writer.Write(0, at, nil)
 	}
+}
+
+func (s spooled) Tick(at int64, sent []byte, _ int64) {
+	s.Writer.Write(audio.Outbound, at, sent)
+	s.Writer.Write(0, at+audio.FrameSamples, nil)
 }
 
 // An hour of a conversation on a clock of our own: the two channels stay together, though the phone's clock runs

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/offhook/offhook/internal/audio"
@@ -15,15 +14,6 @@ import (
 )
 
 const (
-	// earful is how much is heard before the detector gets it, 100 ms: fewer wake-ups cost less, and nobody notices.
-	earful = 5 * audio.FrameSamples
-	// earsOrder is how far behind the newest sample another may come for a place before it, 40 ms.
-	earsOrder = 2 * audio.FrameSamples
-	// earsPatience is how much longer than a tap does ears wait where nothing comes, 340 ms: a network that stops for
-	// that long does not make silence.
-	earsPatience = 17 * audio.FrameSamples
-	// earsSize is what waits for a detector that is slow, 2 s, a power of two; of the rest only its length is known.
-	earsSize = 1 << 14
 	// amdGrace is how much longer than its time-out a detection may take on a leg that gives no samples.
 	amdGrace = time.Second
 	// sampleSize is how much of a call is kept for tuning, 30 s.
@@ -43,7 +33,6 @@ type detection struct {
 	settings call.MachineDetection
 	blocks   bool // the first instruction waits for it. The loop's own
 	ears     *ears
-	untap    func()
 	found    chan call.Detection // one value; none when the call ends first
 }
 
@@ -72,87 +61,61 @@ func (s *Session) detect() {
 	if o == nil {
 		return
 	}
-	d := &detection{settings: *o, blocks: !o.Async, ears: newEars(), found: make(chan call.Detection, 1)}
-	d.untap = s.leg.Tap(d.ears)
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	d := &detection{settings: *o, blocks: !o.Async, found: make(chan call.Detection, 1), ears: newEars(audio.NewAMD(audio.AMDConfig{
+		MessageEnd: o.Mode == call.DetectMessageEnd, Timeout: time.Duration(o.Timeout) * time.Second,
+		SpeechThreshold: ms(o.SpeechThreshold), SpeechEndThreshold: ms(o.SpeechEndThreshold), SilenceTimeout: ms(o.SilenceTimeout),
+	}))}
 	s.detection = d
 	s.trace("machine detection begins: %s", o.Mode)
+	leg := s.leg
 	s.m.sessions.Go(func() {
-		defer d.untap()
-		if s.guarded(func() error { s.listen(d); return nil }) != nil {
-			d.tell(s.foundOut(d, audio.AMDVerdict{AnsweredBy: audio.AnsweredUnknown}, nil))
+		if s.guarded(func() error { s.listen(d, leg); return nil }) != nil {
+			d.tell(s.foundOut(d, audio.AMDVerdict{AnsweredBy: audio.AnsweredUnknown}))
 		}
 	})
 }
 
-// listen hears the party until it is known who answered, and on as long as what it says is kept.
-func (s *Session) listen(d *detection) {
-	o := &d.settings
-	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-	timeout := time.Duration(o.Timeout) * time.Second
-	detector := audio.NewAMD(audio.AMDConfig{
-		MessageEnd: o.Mode == call.DetectMessageEnd, Timeout: timeout, SpeechThreshold: ms(o.SpeechThreshold),
-		SpeechEndThreshold: ms(o.SpeechEndThreshold), SilenceTimeout: ms(o.SilenceTimeout),
-	})
-	late := s.newTimer(timeout + amdGrace)
-	defer late.free()
-	var sample []byte
+// listen waits until it is known who answered the leg, and on as long as what the party says is kept.
+func (s *Session) listen(d *detection, leg Leg) {
+	timeout := s.newTimer(time.Duration(d.settings.Timeout)*time.Second + amdGrace)
+	defer timeout.free()
 	var found call.Detection
 	if k := s.m.Samples; k != nil && k.Begin() {
-		sample = make([]byte, 0, sampleSize)
+		d.ears.keep(sampleSize)
 		defer func() {
 			if found.AnsweredBy == "" {
-				found = s.foundOut(d, audio.AMDVerdict{}, detector)
+				found = s.foundOut(d, audio.AMDVerdict{})
 			}
-			k.Keep(sample, found)
+			k.Keep(d.ears.close(), found)
 		}()
 	}
-	var heard []byte
-	var pcm []int16
-	for {
-		expired := false
-		select {
-		case <-d.ears.wake:
-		case <-late.C():
-			expired = true
-		case <-s.done:
-			return
-		}
-		var missed bool
-		if heard, missed = d.ears.take(heard[:0]); missed {
-			detector.Missed()
-		}
-		sample = append(sample, heard[:min(len(heard), cap(sample)-len(sample))]...)
-		if found.AnsweredBy == "" {
-			pcm = audio.AppendDecodedULaw(pcm[:0], heard)
-			verdict, ok := detector.Write(pcm)
-			if expired && !ok {
-				verdict, ok = detector.Expire(), true
-			}
-			if ok {
-				found = s.foundOut(d, verdict, detector)
-				d.tell(found)
-			}
-		}
-		if found.AnsweredBy != "" && len(sample) == cap(sample) {
-			return
-		}
+	defer leg.Tap(d.ears)()
+	select {
+	case <-d.ears.decided:
+	case <-timeout.C():
+	case <-s.done:
+		return
+	}
+	found = s.foundOut(d, d.ears.verdict())
+	d.tell(found)
+	select {
+	case <-d.ears.full:
+	case <-s.done:
 	}
 }
 
 // foundOut is what is kept of a detection. It touches nothing of the loop's.
-func (s *Session) foundOut(d *detection, v audio.AMDVerdict, detector *audio.AMD) call.Detection {
-	found := call.Detection{
+func (s *Session) foundOut(d *detection, v audio.AMDVerdict) call.Detection {
+	trace, err := json.Marshal(d.ears.trace())
+	if err != nil { // numbers and words encode
+		panic("session: trace of a detection: " + err.Error())
+	}
+	return call.Detection{
 		CallSID: s.sid, AccountSID: s.snapshot.Load().AccountSID, Time: s.m.Clock.Now(),
 		AnsweredBy: v.AnsweredBy, After: v.After, Rule: v.Rule, Settings: d.settings,
+		Trace: trace,
 	}
-	if detector != nil {
-		trace, err := json.Marshal(detector.Trace())
-		if err != nil { // numbers and words encode
-			panic("session: trace of a detection: " + err.Error())
-		}
-		found.Trace = trace
-	}
-	return found
 }
 
 // onDetected goes on with who answered: with the first instruction, if that waited. Loop only.
@@ -228,96 +191,4 @@ func (d *dialing) detection(c *call.Call, o *twiml.MachineDetection) error {
 	}
 	c.Options.MachineDetection = m
 	return nil
-}
-
-// ears is the tap of a detection. It puts what the party says into order, for one who takes it.
-type ears struct {
-	wake chan struct{} // there is an earful; capacity 1
-
-	mu    sync.Mutex
-	deaf  bool
-	lost  bool // something since what was taken last
-	begun bool
-	told  int64 // where the last earful ended
-	next  int64 // place of the first sample that was not taken
-	whole int64 // and of the first that is waited for
-	ring  [earsSize]byte
-}
-
-func newEars() *ears {
-	e := &ears{wake: make(chan struct{}, 1)}
-	hush(e.ring[:])
-	return e
-}
-
-func hush(ulaw []byte) {
-	for i := range ulaw {
-		ulaw[i] = audio.ULawSilence
-	}
-}
-
-// Write is audio.Tap's. What was said before the clock told the time first is not heard.
-func (e *ears) Write(track int, at int64, ulaw []byte) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.deaf:
-	case track != audio.Inbound:
-		if ulaw == nil && !e.begun {
-			e.begun, e.told, e.next, e.whole = true, at, at, at
-		}
-	case !e.begun:
-	case ulaw == nil:
-		e.complete(at - earsPatience)
-	default:
-		e.complete(at + int64(len(ulaw)) - earsOrder)
-		if early := e.next - at; early > 0 {
-			at, ulaw = at+early, ulaw[min(early, int64(len(ulaw))):]
-		}
-		for len(ulaw) > 0 && at < e.next+earsSize {
-			i := at % earsSize
-			n := int64(copy(e.ring[i:min(earsSize, i+e.next+earsSize-at)], ulaw))
-			at, ulaw = at+n, ulaw[n:]
-		}
-	}
-}
-
-// deafen keeps what comes from the detection, whose clock stands still meanwhile: the silence of a party that is put
-// aside or muted says nothing about who it is.
-func (e *ears) deafen(on bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.deaf == on {
-		return
-	}
-	e.deaf, e.lost, e.begun, e.next = on, true, false, e.whole
-	hush(e.ring[:])
-}
-
-// complete says that nothing before at is waited for.
-func (e *ears) complete(at int64) {
-	if e.whole = max(e.whole, at); e.whole-e.told < earful {
-		return
-	}
-	e.told = e.whole
-	select {
-	case e.wake <- struct{}{}:
-	default: // it was told, and takes all
-	}
-}
-
-// take appends what is complete to ulaw: whole frames, silent where nothing came. It says whether the party was not
-// heard for a while before that.
-func (e *ears) take(ulaw []byte) (heard []byte, missed bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	missed, e.lost = e.lost && !e.deaf, e.lost && e.deaf
-	for e.next < e.whole {
-		i := e.next % earsSize
-		part := e.ring[i:min(earsSize, i+e.whole-e.next)]
-		ulaw = append(ulaw, part...)
-		hush(part)
-		e.next += int64(len(part))
-	}
-	return ulaw, missed
 }

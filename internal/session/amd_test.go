@@ -26,15 +26,11 @@ func (l *actor) says(w *world, pcm []int16) {
 		if t == nil {
 			return
 		}
-		t.Write(audio.Outbound, at, nil)
+		t.Tick(at, nil, at)
 		if len(ulaw) > 0 {
 			n := min(audio.FrameSamples, len(ulaw))
 			t.Write(audio.Inbound, at, ulaw[:n])
 			ulaw = ulaw[n:]
-		}
-		t.Write(audio.Inbound, at+audio.FrameSamples, nil)
-		if e := t.(*ears); at%audio.SampleRate == 0 {
-			w.until("what was said is heard", func() bool { return l.tapped() == nil || e.waits() < earful })
 		}
 	}
 }
@@ -43,13 +39,6 @@ func (l *actor) tapped() audio.Tap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.tap
-}
-
-// waits is how much nobody has taken yet.
-func (e *ears) waits() int64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.whole - e.next
 }
 
 // detecting asks for a detection.
@@ -240,11 +229,10 @@ func TestADetectionWaitsForWhoIsAside(t *testing.T) {
 			}
 			e := l.tapped().(*ears)
 			for at := int64(0); at < 5*audio.SampleRate; at += audio.FrameSamples {
-				e.Write(audio.Outbound, at, nil)
-				e.Write(audio.Inbound, at, nil)
+				e.Tick(at, nil, at)
 			}
-			if n := e.waits(); n != 0 {
-				t.Errorf("%d samples of silence are heard", n)
+			if ms := e.trace().AfterMs; ms != 0 {
+				t.Errorf("%d ms of silence are heard", ms)
 			}
 			if err := aside(w, c.SID, false); err != nil {
 				t.Fatal(err)
@@ -280,12 +268,11 @@ func TestAGreetingThatWasHeardInPart(t *testing.T) {
 			w.until("the leg is tapped", func() bool { return l.tapped() != nil })
 			if len(x.before) > 0 {
 				e := l.tapped().(*ears)
-				e.Write(audio.Outbound, 0, nil)
+				e.Tick(0, nil, 0)
 				for at := 0; at < len(x.before); at += audio.FrameSamples {
 					e.Write(audio.Inbound, int64(at), x.before[at:min(at+audio.FrameSamples, len(x.before))])
 				}
 				e.Write(audio.Inbound, int64(len(x.before)+earsPatience), nil)
-				w.until("what was said is heard", func() bool { return e.waits() < earful })
 			}
 			if _, err := w.Hold(t.Context(), w.account.SID, c.SID, ""); err != nil {
 				t.Fatal(err)
@@ -460,22 +447,25 @@ func TestWhatIsKeptOfAShortCall(t *testing.T) {
 	}
 }
 
-// What the network brings in disorder, late or not at all is put right, and costs no more memory when nobody takes it.
+// What the network brings in disorder, late or not at all is put right.
 func TestEars(t *testing.T) {
 	const frame = audio.FrameSamples
-	e := newEars()
-	tick := func(at int64) { e.Write(audio.Outbound, at, nil) }
-	waited := func(at int64) { e.Write(audio.Inbound, at, nil) }
+	e := newEars(audio.NewAMD(audio.AMDConfig{}))
+	e.keep(1 << 20)
+	tick := func(at int64) { e.Tick(at, nil, 0) }
+	waited := func(at int64) { e.Tick(0, nil, at) }
 	hear := func(at int64, b byte) { e.Write(audio.Inbound, at, bytes.Repeat([]byte{b}, frame)) }
+	read := 0
 	want := func(what string, frames ...byte) {
 		t.Helper()
 		var all []byte
 		for _, b := range frames {
 			all = append(all, bytes.Repeat([]byte{b}, frame)...)
 		}
-		if got, missed := e.take(nil); !bytes.Equal(got, all) || missed {
-			t.Errorf("%s: got %d samples %x, want %d", what, len(got), slices.Compact(got), len(all))
+		if got := e.sample[read:]; !bytes.Equal(got, all) {
+			t.Errorf("%s: got %d samples %x, want %d", what, len(got), slices.Compact(slices.Clone(got)), len(all))
 		}
+		read = len(e.sample)
 	}
 	const start = 1000 * frame
 	hear(start-frame, 1)
@@ -484,31 +474,29 @@ func TestEars(t *testing.T) {
 	hear(start+frame, 3)
 	hear(start, 2)
 	want("nothing is complete")
-	waited(start + earsPatience)
+	waited(start + 5*frame)
 	want("nor what may still come")
 	hear(start+3*frame, 4)
-	want("in order, as soon as something came behind it", 2, 3)
-	waited(start + earsPatience + 4*frame)
-	want("silence where nothing came", 0xff, 4)
+	hear(start+6*frame, 7)
+	want("in order, as soon as something came behind it, with silence where nothing came", 2, 3, 0xff, 4, 0xff)
 	hear(start+2*frame, 4)
-	waited(start + earsPatience + 5*frame)
-	want("what is late is not heard", 0xff)
-	e.Write(audio.Inbound, start+5*frame-80, bytes.Repeat([]byte{5}, frame))
-	waited(start + earsPatience + 6*frame)
-	if got, _ := e.take(nil); !bytes.Equal(got, append(bytes.Repeat([]byte{5}, 80), bytes.Repeat([]byte{0xff}, 80)...)) {
+	waited(start + earsPatience + 10*frame)
+	want("what is late is not heard, what came is, and silence is when that was waited for", 0xff, 7, 0xff, 0xff, 0xff)
+	e.Write(audio.Inbound, start+10*frame-80, bytes.Repeat([]byte{5}, frame))
+	waited(start + earsPatience + 15*frame)
+	if got := e.sample[read:]; len(got) != 5*frame || !bytes.Equal(got[:frame], append(bytes.Repeat([]byte{5}, 80), bytes.Repeat([]byte{0xff}, 80)...)) {
 		t.Errorf("half of a frame was in time: %x", got)
 	}
-	for i := range int64(4 * earsSize / frame) {
-		hear(start+(6+i)*frame, byte(i))
-		waited(start + earsPatience + (7+i)*frame)
+	read = len(e.sample)
+	for i := range int64(3 * earsSize / frame) {
+		hear(start+(15+i)*frame, byte(i+1))
 	}
-	got, _ := e.take(nil)
-	if len(got) != 4*earsSize/frame*frame || got[earsSize-1] == 0xff || got[earsSize] != 0xff {
-		t.Errorf("%d samples", len(got))
+	for i, b := range e.sample[read:] {
+		if b != byte(i/frame+1) {
+			t.Fatalf("sample %d is of another frame: %x", i, b)
+		}
 	}
-	select {
-	case <-e.wake:
-	default:
-		t.Error("nobody was told")
+	if left := 3*earsSize - len(e.sample[read:]); left > earful+earsOrder+frame {
+		t.Errorf("%d samples are not heard", left)
 	}
 }

@@ -48,18 +48,48 @@ func newCapture(w *recording.Writer, tracks [2]int, limit int64) *capture {
 func (c *capture) Write(track int, at int64, ulaw []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case c.over:
+	case ulaw != nil:
+		c.take(track, at, ulaw)
+	case track == audio.Inbound:
+		c.come(at)
+	}
+}
+
+// Tick is audio.Tap's. It moves the clock, unless the recording is stopped.
+func (c *capture) Tick(at int64, sent []byte, in int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.over {
 		return
 	}
-	if ulaw != nil {
-		c.take(track, at, ulaw)
+	if !c.ready {
+		c.begin(at)
+	}
+	written := c.take(audio.Outbound, at, sent)
+	if c.come(in); c.over {
 		return
 	}
-	if track == audio.Outbound {
-		c.tick(at)
-	} else {
-		c.come(at)
+	if end := at + audio.FrameSamples; c.end == forever && end > c.now {
+		c.now = end
+		if written < end && (c.paused || end <= c.hold) {
+			c.w.Write(0, end, nil)
+		}
 	}
+}
+
+// begin begins the recording, at the latest when it was stopped.
+func (c *capture) begin(at int64) {
+	if c.end == forever {
+		c.now = max(c.now, at)
+	}
+	c.ready, c.origin = true, c.now
+	c.w.Write(0, c.origin, nil)
+	if c.hold != forever {
+		c.hold = c.origin // it was paused before it began
+	}
+	c.come(c.in)
 }
 
 // come says that what the party sent before at has come.
@@ -82,42 +112,24 @@ func (c *capture) finish() {
 	close(c.whole)
 }
 
-// tick moves the clock, unless the recording is stopped.
-func (c *capture) tick(at int64) {
-	switch {
-	case !c.ready:
-		if c.end == forever {
-			c.now = max(c.now, at)
-		}
-		c.ready, c.origin = true, c.now
-		c.w.Write(0, c.origin, nil)
-		if c.hold != forever {
-			c.hold = c.origin // it was paused before it began
-		}
-		c.come(c.in)
-	case c.end == forever && at > c.now:
-		c.now = at
-		if c.paused || c.now <= c.hold {
-			c.w.Write(0, c.now, nil)
-		}
-	}
-}
-
-// take takes samples.
-func (c *capture) take(track int, at int64, ulaw []byte) {
-	if !c.ready {
-		return
+// take takes samples, and says where those end that were written; 0 for none.
+func (c *capture) take(track int, at int64, ulaw []byte) (end int64) {
+	if !c.ready || len(ulaw) == 0 {
+		return 0
 	}
 	if track == audio.Inbound {
 		c.listen(at, ulaw)
 	}
-	if to := c.tracks[track]; to >= 0 {
-		from, ulaw := c.cut(at, ulaw)
-		if len(ulaw) > 0 {
-			c.sound(from, ulaw)
-			c.w.Write(to, from, ulaw)
-		}
+	to := c.tracks[track]
+	if to < 0 {
+		return 0
 	}
+	if at, ulaw = c.cut(at, ulaw); len(ulaw) == 0 {
+		return 0
+	}
+	c.sound(at, ulaw)
+	c.w.Write(to, at, ulaw)
+	return at + int64(len(ulaw))
 }
 
 // suspend pauses w where the pause began.

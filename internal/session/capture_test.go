@@ -24,12 +24,9 @@ func TestAPauseBeforeTheBeginning(t *testing.T) {
 	c := newCapture(w, [2]int{audio.Inbound: 0, audio.Outbound: -1}, 2*audio.FrameSamples)
 	c.pause(recording.Skip)
 	c.resume()
-	const begin = 60 * audio.SampleRate // of a call that has lasted
-	tick := func(at int64) {
-		c.Write(audio.Outbound, at, nil)
-		c.Write(audio.Inbound, at, nil)
-	}
-	tick(begin)
+	const begin = 60 * audio.SampleRate                               // of a call that has lasted
+	tick := func(at int64) { c.Tick(at-audio.FrameSamples, nil, at) } // it is at now
+	tick(begin + audio.FrameSamples)
 	c.pause(recording.Skip)
 	silent := make([]byte, audio.FrameSamples)
 	hush(silent)
