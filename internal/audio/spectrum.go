@@ -45,19 +45,32 @@ func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 		r[0], m[0], r[1], m[1] = ar+cr, ai+ci, br+dr, bi+di
 		r[2], m[2], r[3], m[3] = ar-cr, ai-ci, br-dr, bi-di
 	}
-	for size, turns := 4, turns[:]; size < half; size *= 2 { // half of a stage's size
-		wr, wi := turns[0][:size], turns[1][:size]
-		turns = turns[2:]
-		for start := 0; start < half; start += 2 * size {
-			lr, li := re[start : start+size][:len(wr)], im[start : start+size][:len(wr)]
-			hr, hi := re[start+size : start+2*size][:len(wr)], im[start+size : start+2*size][:len(wr)]
-			for k, c := range wr {
-				s := wi[k]
-				tr, ti := hr[k]*c-hi[k]*s, hr[k]*s+hi[k]*c
-				hr[k], hi[k] = lr[k]-tr, li[k]-ti
-				lr[k], li[k] = lr[k]+tr, li[k]+ti
+	for i := range turns { // two stages at once
+		t := &turns[i]
+		n := len(t.r1)
+		for start := 0; start < half; start += 4 * n {
+			r, m := re[start:start+4*n], im[start:start+4*n]
+			ar, br, cr, dr := r[:n], r[n:2*n], r[2*n:3*n], r[3*n:4*n]
+			ai, bi, ci, di := m[:n], m[n:2*n], m[2*n:3*n], m[3*n:4*n]
+			br, cr, dr, ai, bi, ci, di = br[:len(ar)], cr[:len(ar)], dr[:len(ar)], ai[:len(ar)], bi[:len(ar)], ci[:len(ar)], di[:len(ar)]
+			r1, i1, r2, i2, r3, i3 := t.r1[:len(ar)], t.i1[:len(ar)], t.r2[:len(ar)], t.i2[:len(ar)], t.r3[:len(ar)], t.i3[:len(ar)]
+			for k := range ar {
+				xr, xi := br[k]*r1[k]-bi[k]*i1[k], br[k]*i1[k]+bi[k]*r1[k]
+				yr, yi := cr[k]*r2[k]-ci[k]*i2[k], cr[k]*i2[k]+ci[k]*r2[k]
+				zr, zi := dr[k]*r3[k]-di[k]*i3[k], dr[k]*i3[k]+di[k]*r3[k]
+				pr, pi, qr, qi := ar[k]+xr, ai[k]+xi, ar[k]-xr, ai[k]-xi
+				sr, si, tr, ti := yr+zr, yi+zi, yi-zi, zr-yr
+				ar[k], ai[k], cr[k], ci[k] = pr+sr, pi+si, pr-sr, pi-si
+				br[k], bi[k], dr[k], di[k] = qr+tr, qi+ti, qr-tr, qi-ti
 			}
 		}
+	}
+	lr, li, hr, hi := re[:half/2], im[:half/2], re[half/2:], im[half/2:]
+	for k := range lr { // and the last
+		c, s := real(unity[2*k]), imag(unity[2*k])
+		tr, ti := hr[k]*c-hi[k]*s, hr[k]*s+hi[k]*c
+		hr[k], hi[k] = lr[k]-tr, li[k]-ti
+		lr[k], li[k] = lr[k]+tr, li[k]+ti
 	}
 	bins[0] = 0 // a constant is no sound
 	for k := 1; k < half; k++ {
@@ -69,13 +82,20 @@ func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 	}
 }
 
-// turns are the real and the imaginary parts by which the stages of a transform turn, from its third on.
-var turns = func() (t [10][]float32) {
-	for stage, size := 0, 4; size < spectrumSize/2; stage, size = stage+1, size*2 {
-		for k := range size {
-			s, c := math.Sincos(-math.Pi * float64(k) / float64(size))
-			t[2*stage], t[2*stage+1] = append(t[2*stage], float32(c)), append(t[2*stage+1], float32(s))
+// turns are the real and the imaginary parts by which the second, third and fourth quarter of a block turn in the third
+// and fourth stage of a transform, and in the fifth and sixth.
+var turns = func() (t [2]struct{ r1, i1, r2, i2, r3, i3 []float32 }) {
+	for i, n := range []int{4, 16} {
+		turn := func(times float64) (re, im []float32) {
+			for k := range n {
+				s, c := math.Sincos(-math.Pi * float64(k) / float64(n) * times)
+				re, im = append(re, float32(c)), append(im, float32(s))
+			}
+			return re, im
 		}
+		t[i].r1, t[i].i1 = turn(1)
+		t[i].r2, t[i].i2 = turn(0.5)
+		t[i].r3, t[i].i3 = turn(1.5)
 	}
 	return t
 }()
@@ -102,8 +122,13 @@ type line struct {
 // strongest, and says how many there are. Peaks less than three bins apart count as one.
 func strongestLines(lines *[maxLines]line, bins *[spectrumSize / 2]float32) (n int) {
 	const lowest, highest = 8, 118
+	var least float32 // a peak that is lower is none of them, whatever is around it
 	for k := lowest; k <= highest; k++ {
-		if p := bins[k]; p > bins[k-1] && p >= bins[k+1] && p > bins[k-2] && p >= bins[k+2] {
+		p := bins[k]
+		if p < least {
+			continue
+		}
+		if p > bins[k-1] && p >= bins[k+1] && p > bins[k-2] && p >= bins[k+2] {
 			p += bins[k-1] + bins[k+1] + bins[k-2] + bins[k+2]
 			if n == maxLines && p <= lines[n-1].power {
 				continue
@@ -115,6 +140,9 @@ func strongestLines(lines *[maxLines]line, bins *[spectrumSize / 2]float32) (n i
 			}
 			lines[at] = line{hz: float32(k), power: p}
 			n = min(n+1, maxLines)
+			if least = lines[0].power / 501; n == maxLines {
+				least = max(least, lines[n-1].power/5.01)
+			}
 		}
 	}
 	for n > 0 && lines[n-1].power < lines[0].power/100 {
@@ -140,21 +168,37 @@ func peakOffset(left, mid, right float32) float32 {
 	return side * (2*ratio - 1) / (1 + ratio)
 }
 
+// sumOfBins is the power in bins.
+func sumOfBins(bins []float32) float32 {
+	var a, b, c, d float32
+	for ; len(bins) >= 4; bins = bins[4:] {
+		a, b, c, d = a+bins[0], b+bins[1], c+bins[2], d+bins[3]
+	}
+	for _, p := range bins {
+		a += p
+	}
+	return a + b + (c + d)
+}
+
 // flatness is how evenly the power of 190 to 3,700 Hz is spread: the geometric mean over the arithmetic one, 0.56 for
 // white noise in one frame, below 0.1 for a vowel.
 func flatness(bins *[spectrumSize / 2]float32) float64 {
-	const lowest, groups = 6, 14 // of eight bins
+	const lowest, groups, size = 6, 7, 16 // the product of 16 powers is no more than 1e220
+	const n = groups * size
 	var sum, logs float64
 	for g := range groups {
-		product := 1.0
-		for _, p := range bins[lowest+8*g : lowest+8*g+8] {
-			sum += float64(p)
-			product *= float64(p) + 1e-3
+		a, b := 1.0, 1.0
+		group := bins[lowest+size*g:][:size]
+		for i := 0; i < size; i += 2 {
+			p, q := float64(group[i]), float64(group[i+1])
+			sum += p + q
+			a *= p + 1e-3
+			b *= q + 1e-3
 		}
-		logs += math.Log(product)
+		logs += math.Log(a * b)
 	}
 	if sum == 0 {
 		return 1
 	}
-	return math.Exp(logs/(8*groups)) / (sum / (8 * groups))
+	return math.Exp(logs/n) / (sum / n)
 }
