@@ -1,11 +1,12 @@
 // Package bus carries what happens to calls to whoever watches: stored events and passing trace lines.
 // It carries speed, not truth: the store has every event, and a watcher that fell behind reads it there.
-// This is the bus of one process.
+// A Subscription is about one call, a Follower about all of an account. This is the bus of one process.
 package bus
 
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
@@ -36,11 +37,15 @@ type Bus struct {
 	subs   map[string]map[*Subscription]struct{}
 	traces map[string][]Trace
 	order  []string // calls in traces, oldest first
+
+	upTo     int64            // the position of the last event stored
+	tails    map[string]*tail // by account, of those that somebody follows
+	watchers atomic.Int64     // subscriptions and followers
 }
 
 // New makes an empty bus.
 func New() *Bus {
-	return &Bus{subs: map[string]map[*Subscription]struct{}{}, traces: map[string][]Trace{}}
+	return &Bus{subs: map[string]map[*Subscription]struct{}{}, traces: map[string][]Trace{}, tails: map[string]*tail{}}
 }
 
 // Subscription is one watcher of one call.
@@ -51,13 +56,6 @@ type Subscription struct {
 	bus    *Bus
 	call   string
 	closed bool
-}
-
-// Publish tells the watchers of e's call.
-func (b *Bus) Publish(e call.Event) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.sendLocked(e.CallSID, Message{Event: &e})
 }
 
 // Trace keeps a line of a call's timeline and tells its watchers. A very long one is cut.
@@ -101,6 +99,7 @@ func (b *Bus) Subscribe(callSID string) (*Subscription, []Trace) {
 		b.subs[callSID] = map[*Subscription]struct{}{}
 	}
 	b.subs[callSID][s] = struct{}{}
+	b.watchers.Add(1)
 	return s, append([]Trace(nil), b.traces[callSID]...)
 }
 
@@ -116,6 +115,7 @@ func (s *Subscription) closeLocked() {
 		return
 	}
 	s.closed = true
+	s.bus.watchers.Add(-1)
 	close(s.c)
 	delete(s.bus.subs[s.call], s)
 	if len(s.bus.subs[s.call]) == 0 {

@@ -17,8 +17,7 @@ func TestAWatcherGetsWhatHappensToItsCall(t *testing.T) {
 	if len(lines) != 1 || lines[0].Text != "before" {
 		t.Fatalf("lines so far: %v", lines)
 	}
-	b.Publish(call.Event{CallSID: "CA2", Name: "created"})
-	b.Publish(call.Event{CallSID: "CA1", Name: "ringing"})
+	b.Publish([]call.Event{{CallSID: "CA2", Name: "created"}, {CallSID: "CA1", Name: "ringing"}}, 2)
 	b.Trace("CA1", Trace{Text: "say"})
 	if m := <-sub.C; m.Event == nil || m.Event.Name != "ringing" {
 		t.Fatalf("first message %+v, want the ringing event", m)
@@ -40,7 +39,7 @@ func TestAWatcherThatFallsBehindIsCutOff(t *testing.T) {
 	b := New()
 	sub, _ := b.Subscribe("CA1")
 	for range subscription + 1 {
-		b.Publish(call.Event{CallSID: "CA1"})
+		b.Publish([]call.Event{{CallSID: "CA1"}}, 1)
 	}
 	n := 0
 	for range sub.C { // ends because the channel is closed

@@ -34,6 +34,13 @@ type Event struct {
 	Name       string // created, queued, ringing, answered, in-progress, completed, failed, busy, no-answer, canceled
 	Time       time.Time
 	Snapshot   []byte // JSON: the TwilioCall after the change, for Recording.* {call, recording}; see Data
+	Pos        int64  // among all events, in the order of their commits; the store sets it
+}
+
+// EventNames are the twelve.
+var EventNames = []string{
+	"created", "queued", "ringing", "answered", "in-progress", "completed", "failed", "busy", "no-answer", "canceled",
+	"Recording.started", "Recording.completed",
 }
 
 // noLinks is how links that are not there are encoded.
@@ -66,6 +73,16 @@ func (e *Event) Data() json.RawMessage {
 		panic("call: links: " + err.Error()) // strings alone
 	}
 	return bytes.Replace(e.Snapshot, []byte(noLinks), b[1:len(b)-1], 1)
+}
+
+// Resource is the event as customers get it (twiliocall section 4).
+func (e *Event) Resource() twiliocall.Event {
+	return twiliocall.Event{
+		SpecVersion: "1.0", ID: e.ID, Type: "TwilioCall." + e.Name,
+		Source:  "/2010-04-01/Accounts/" + e.AccountSID,
+		Subject: e.CallSID, Time: e.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		ContentType: "application/json", Sequence: e.Seq, Data: e.Data(),
+	}
 }
 
 // Callback is an outbox row: one status callback that is due.

@@ -23,6 +23,8 @@ type Store interface {
 	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow.
 	ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error)
 	Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error)
+	// AccountEvents lists those of an account, or of one call of it, behind position after and up to upTo, in order.
+	AccountEvents(ctx context.Context, accountSID, callSID string, after, upTo int64, limit int) ([]call.Event, error)
 	// Detection is what machine detection found out on a call.
 	Detection(ctx context.Context, accountSID, callSID string) (*call.Detection, error)
 	CreateTrunk(ctx context.Context, t *call.Trunk) error
@@ -47,18 +49,24 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-type api struct{ Config }
+type api struct {
+	Config
+	replays chan struct{} // held while old events are read for a stream
+}
 
 // New is the handler for /v1, and of what describes it: /openapi.json and /docs.
 func New(cfg Config) http.Handler {
 	if cfg.BaseURL == nil {
 		cfg.BaseURL = func() string { return "" }
 	}
-	a := &api{cfg}
+	a := &api{cfg, make(chan struct{}, maxReplays)}
 	r := chi.NewRouter()
 	r.Use(tellRoute, a.authenticate)
-	a.calls(a.describe(r))
+	h := a.describe(r)
+	a.calls(h)
+	describeStreams(h.OpenAPI())
 	r.Get("/v1/calls/{sid}/events", a.events)
+	r.Get("/v1/events", a.accountEvents)
 	r.Get("/v1/trunks", a.listTrunks)
 	r.Post("/v1/trunks", a.addTrunk)
 	r.Delete("/v1/trunks/{sid}", a.removeTrunk)

@@ -33,6 +33,7 @@ var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 type fake struct {
 	mu        sync.Mutex
 	events    []call.Event
+	replayed  int // events that AccountEvents gave
 	trunks    []call.Trunk
 	detection *call.Detection
 	calls     []*call.Call // listed, and whether there are more
@@ -79,6 +80,18 @@ func (f *fake) Events(_ context.Context, _ string, after int) ([]call.Event, err
 	return slices.Clone(f.events[min(after+1, len(f.events)):]), f.err
 }
 
+func (f *fake) AccountEvents(_ context.Context, of, sid string, after, upTo int64, limit int) (page []call.Event, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.events {
+		if e.AccountSID == of && (sid == "" || e.CallSID == sid) && e.Pos > after && e.Pos <= upTo && len(page) < limit {
+			page = append(page, e)
+		}
+	}
+	f.replayed += len(page)
+	return page, f.err
+}
+
 func (f *fake) CreateTrunk(_ context.Context, t *call.Trunk) error {
 	if slices.ContainsFunc(f.trunks, func(have call.Trunk) bool { return have.Name == t.Name }) {
 		return call.ErrConflict
@@ -98,16 +111,17 @@ func (f *fake) DeleteTrunk(_ context.Context, of, sid string) error {
 	return f.err
 }
 
-// happens stores the call's next event and tells the bus, as session does.
+// happens stores the call's next event and tells the bus.
 func (f *fake) happens(b *bus.Bus, name string) {
 	f.mu.Lock()
 	e := call.Event{
 		ID: "EV" + name, CallSID: callSID, AccountSID: accountSID, Seq: len(f.events), Name: name,
 		Time: noon.Add(time.Duration(len(f.events)) * time.Second), Snapshot: []byte(`{"status":"` + name + `"}`),
+		Pos: int64(len(f.events) + 1),
 	}
 	f.events = append(f.events, e)
 	f.mu.Unlock()
-	b.Publish(e)
+	b.Publish([]call.Event{e}, e.Pos)
 }
 
 // server is the API over HTTP.
@@ -296,7 +310,7 @@ func TestEventsResume(t *testing.T) {
 	next := s.watch(t, "", "Last-Event-ID", "1")
 	expect(t, next, "ringing 2", "answered 3")
 	// What the bus tells again is not shown again.
-	s.bus.Publish(s.store.events[3])
+	s.bus.Publish(s.store.events[3:4], 4)
 	s.store.happens(s.bus, "in-progress")
 	expect(t, next, "in-progress 4")
 

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 
 	"github.com/offhook/offhook/internal/bus"
@@ -114,6 +116,38 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// describeStreams adds what is no request and answer to the description.
+func describeStreams(doc *huma.OpenAPI) {
+	text := &huma.Schema{Type: huma.TypeString}
+	event := doc.Components.Schemas.Schema(reflect.TypeFor[twiliocall.Event](), true, "Event")
+	for _, op := range []*huma.Operation{
+		{
+			OperationID: "callEvents", Path: "/v1/calls/{id}/events", Summary: "Follow the events of a call, from the first one on",
+			Parameters: []*huma.Param{
+				{Name: "id", In: "path", Required: true, Schema: text, Description: "The call's SID."},
+				{Name: "trace", In: "query", Schema: text, Description: "1: what the call does, between them, as events named trace."},
+			},
+		},
+		{
+			OperationID: "events", Path: "/v1/events", Summary: "Follow the events of all calls, from now on",
+			Parameters: []*huma.Param{
+				{Name: "types", In: "query", Schema: text, Description: "Names of events, such as completed,busy or TwilioCall.completed; all when left out."},
+				{Name: "callId", In: "query", Schema: text, Description: "The SID of one call."},
+			},
+		},
+	} {
+		op.Method, op.Tags, op.Security = http.MethodGet, []string{"events"}, []map[string][]string{{"basic": {}}}
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: "Last-Event-ID", In: "header", Schema: text,
+			Description: "The id that the stream gave with an event: it goes on behind that one. Of all calls, 0 is all that is stored.",
+		})
+		op.Responses = map[string]*huma.Response{
+			"200": {Description: "Server-sent events, each a CloudEvent.", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: event}}},
+		}
+		doc.AddOperation(op)
+	}
+}
+
 // stream writes one client's events; after an error it writes nothing more.
 type stream struct {
 	w     io.Writer
@@ -128,18 +162,17 @@ func (s *stream) event(e call.Event) {
 		return
 	}
 	s.next = e.Seq + 1
-	data, err := json.Marshal(twiliocall.Event{
-		SpecVersion: "1.0", ID: e.ID, Type: "TwilioCall." + e.Name,
-		Source:  "/2010-04-01/Accounts/" + e.AccountSID,
-		Subject: e.CallSID, Time: e.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
-		ContentType: "application/json", Sequence: e.Seq, Data: e.Data(),
-	})
-	if err != nil {
-		s.err = err
-		return
-	}
-	_, s.err = fmt.Fprintf(s.w, "id: %d\nevent: TwilioCall.%s\ndata: %s\n\n", e.Seq, e.Name, data)
+	_, s.err = s.w.Write(frame(&e, int64(e.Seq)))
 	s.final = s.final || call.Status(e.Name).Ended()
+}
+
+// frame is an event on a stream where id is its place.
+func frame(e *call.Event, id int64) []byte {
+	data, err := json.Marshal(e.Resource())
+	if err != nil {
+		panic("callapi: event: " + err.Error()) // its data was encoded by us
+	}
+	return fmt.Appendf(nil, "id: %d\nevent: TwilioCall.%s\ndata: %s\n\n", id, e.Name, data)
 }
 
 func (s *stream) trace(t bus.Trace) {

@@ -154,7 +154,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if dsn == "" {
 		dsn = filepath.Join(s.cfg.Data, "offhook.db")
 	}
-	s.store, err = store.Open(ctx, store.Config{DSN: dsn, Clock: s.cfg.Clock, Log: s.log})
+	s.store, err = store.Open(ctx, store.Config{DSN: dsn, Clock: s.cfg.Clock, Log: s.log, Feed: s.bus})
 	if err != nil {
 		return err
 	}

@@ -450,11 +450,8 @@ func (m *Manager) adopt(s *Session, run func(context.Context)) bool {
 	return true
 }
 
-// publish tells the watchers what was just stored, and the dispatcher that callbacks wait.
+// publish tells the dispatcher that callbacks wait.
 func (m *Manager) publish(ch call.Change) {
-	for _, e := range ch.Events {
-		m.Publisher.Publish(e)
-	}
 	if len(ch.Callbacks) > 0 {
 		m.CallbacksDue()
 	}

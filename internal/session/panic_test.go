@@ -70,7 +70,8 @@ func (eagerDialer) Self() string                                        { return
 
 func TestAPanicEndsItsCallAndNothingElse(t *testing.T) {
 	ctx := t.Context()
-	st, err := store.Open(ctx, store.Config{DSN: filepath.Join(t.TempDir(), "offhook.db"), Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
+	events := bus.New()
+	st, err := store.Open(ctx, store.Config{DSN: filepath.Join(t.TempDir(), "offhook.db"), Feed: events, Clock: clock.System, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,6 @@ func TestAPanicEndsItsCallAndNothingElse(t *testing.T) {
 	if err := st.PutAccount(ctx, account); err != nil {
 		t.Fatal(err)
 	}
-	events := bus.New()
 	m := NewManager(Config{
 		Store: st, Dialer: eagerDialer{}, Hooks: webhook.New(webhook.Config{}), Voices: brokenVoice{}, Publisher: events,
 		CallbacksDue: func() {}, Trunks: func() []call.Trunk { return nil }, Simulator: func() string { return "127.0.0.1:1" },

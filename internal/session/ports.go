@@ -158,8 +158,7 @@ type Hooks interface {
 	Decode(ctx context.Context, answer *webhook.Response) (*audio.Clip, error)
 }
 
-// Publisher tells those who watch.
+// Publisher tells those who watch what passes; of what is stored the store tells them.
 type Publisher interface {
-	Publish(e call.Event)
 	Trace(callSID string, t bus.Trace)
 }

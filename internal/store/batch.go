@@ -17,7 +17,14 @@ type writeConn struct {
 	conn  *sql.Conn
 	d     *dialect
 	stmts map[string]*sql.Stmt // by the text before rebinding
+	pos   int64                // of the last event
 }
+
+// eraBits is how many events a connection can write, as a power of two. Each has positions of its own, above those of
+// all before it: of what was being committed when one was lost, nobody knows whether it was.
+const eraBits = 36
+
+func firstPosition(era int64) int64 { return era << eraBits }
 
 // openWriteConn takes the lock of that key, 0 for none, when it is free: the server gives it back when it
 // has done with the connection before. Whatever that one was committing is decided then.
@@ -33,6 +40,13 @@ func openWriteConn(ctx context.Context, db *sql.DB, d *dialect, lock int64) (*wr
 			return nil, fmt.Errorf("take the lock that keeps other servers off: %w", err)
 		}
 	}
+	var era int64
+	const next = "UPDATE counter SET value = value + 1 WHERE name = 'era' RETURNING value"
+	if err := conn.QueryRowContext(ctx, next).Scan(&era); err != nil {
+		c.close()
+		return nil, fmt.Errorf("number the events to come: %w", err)
+	}
+	c.pos = firstPosition(era)
 	return c, nil
 }
 
@@ -147,6 +161,10 @@ func (b *batch) apply(jobs []*job) ([]error, error) {
 		for _, r := range j.rows {
 			b.rows[r.table] = append(b.rows[r.table], r.values)
 		}
+	}
+	for _, row := range b.rows[eventRows] {
+		b.conn.pos++
+		row[eventPos] = b.conn.pos
 	}
 	for t, rows := range b.rows {
 		if err := b.insert(tables[t], rows); err != nil {

@@ -403,7 +403,7 @@ func testEvents(t *testing.T, b backend) {
 
 	got, err := s.Events(t.Context(), c.SID, -1)
 	must(t, err)
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(call.Event{}, "Pos")); diff != "" {
 		t.Error(diff)
 	}
 	if got, err = s.Events(t.Context(), c.SID, 0); err != nil || len(got) != 2 || string(got[0].Snapshot) != string(want[1].Snapshot) {

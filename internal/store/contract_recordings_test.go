@@ -92,8 +92,8 @@ func testRecordings(t *testing.T, b backend) {
 			t.Errorf("event %s has number %d, want %d", e.Name, e.Seq, i)
 		}
 	}
-	if d := cmp.Diff([]string{"queued", "Recording.started", "completed", "Recording.completed"}, told); d != "" || ch.Events[0].Seq != 3 {
-		t.Error(d, ch.Events[0].Seq)
+	if d := cmp.Diff([]string{"queued", "Recording.started", "completed", "Recording.completed"}, told); d != "" {
+		t.Error(d)
 	}
 	if due, err := s.Due(t.Context(), morning.Add(time.Hour), 10); err != nil || len(due) != 1 || due[0].Seq != 4 {
 		t.Errorf("callbacks %v %v", due, err)

@@ -110,6 +110,48 @@ func TestACreateNobodyWasToldOfIsTakenBack(t *testing.T) {
 	}
 }
 
+// noted is what a feed was told.
+type noted struct {
+	mu   sync.Mutex
+	told [][]call.Event
+	upTo int64
+}
+
+func (n *noted) Watched() bool { return true }
+func (n *noted) Publish(events []call.Event, upTo int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told, n.upTo = append(n.told, events), upTo
+}
+
+// What is taken back was told by nobody; who follows is sent to the store instead, when that is in order again.
+func TestEventsInDoubtAreNotTold(t *testing.T) {
+	feed := &noted{}
+	s := openTest(t, Config{Feed: feed})
+	lost, c := doubtful(call.Queued), doubtful(call.Queued)
+	leave(t, s, func(ctx context.Context) error { return s.CreateCall(ctx, lost, told(lost, "queued")) })
+	queued(t, s, 0)
+	if err := s.CreateCall(t.Context(), c, told(c, "queued")); err != nil {
+		t.Fatal(err)
+	}
+	feed.mu.Lock()
+	defer feed.mu.Unlock()
+	for _, events := range feed.told {
+		for _, e := range events {
+			if e.CallSID == lost.SID {
+				t.Errorf("%s of a call that was taken back was told", e.Name)
+			}
+		}
+	}
+	n := len(feed.told)
+	if n < 2 || feed.told[n-2] != nil || len(feed.told[n-1]) != 1 || feed.upTo != feed.told[n-1][0].Pos {
+		t.Errorf("told %v up to %d; want a gap, then the event of the next call", feed.told, feed.upTo)
+	}
+	if list, err := s.AccountEvents(t.Context(), "AC1", "", 0, feed.upTo, 10); err != nil || len(list) != 1 {
+		t.Errorf("stored: %v %v", list, err)
+	}
+}
+
 // queued waits until the queue can be read and expects n calls.
 func queued(t *testing.T, s *Store, n int) []*call.Call {
 	t.Helper()

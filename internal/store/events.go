@@ -3,18 +3,20 @@ package store
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"github.com/offhook/offhook/internal/call"
 )
 
 const (
-	eventColumns        = "call_sid, seq, id, account_sid, name, time, data"
+	eventColumns        = "call_sid, seq, id, account_sid, name, time, data, pos"
+	eventPos            = 7 // its place there; set by the writer
 	notificationColumns = "sid, call_sid, account_sid, code, level, message, time, request_method, request_url, " +
 		"request_params, response_headers, response_body"
 
 	// eventSelect reads eventColumns. An event without data has that of the one before it: created and queued
 	// are one change.
-	eventSelect = "SELECT call_sid, seq, id, account_sid, name, time, CASE WHEN data <> '' THEN data ELSE COALESCE((" +
+	eventSelect = "SELECT call_sid, seq, id, account_sid, name, time, pos, CASE WHEN data <> '' THEN data ELSE COALESCE((" +
 		"SELECT same.data FROM events same WHERE same.call_sid = events.call_sid AND same.seq < events.seq AND same.data <> '' " +
 		"ORDER BY same.seq DESC LIMIT 1), '') END FROM events WHERE "
 )
@@ -28,7 +30,7 @@ func changeRows(ch call.Change) []rowOf {
 			data = string(e.Snapshot)
 		}
 		rows = append(rows, rowOf{eventRows, []any{
-			e.CallSID, int64(e.Seq), e.ID, e.AccountSID, e.Name, micros(e.Time), data,
+			e.CallSID, int64(e.Seq), e.ID, e.AccountSID, e.Name, micros(e.Time), data, int64(0),
 		}})
 	}
 	for i := range ch.Callbacks {
@@ -43,15 +45,49 @@ func changeRows(ch call.Change) []rowOf {
 	return rows
 }
 
+// eventsOf reads rows back; nil when one cannot be read without those that were stored before it.
+func eventsOf(rows [][]any) []call.Event {
+	events := make([]call.Event, len(rows))
+	for i, v := range rows {
+		e := &events[i]
+		*e = call.Event{
+			CallSID: v[0].(string), Seq: int(v[1].(int64)), ID: v[2].(string), AccountSID: v[3].(string), Name: v[4].(string),
+			Time: time.UnixMicro(v[5].(int64)).UTC(), Snapshot: []byte(v[6].(string)), Pos: v[eventPos].(int64),
+		}
+		switch {
+		case len(e.Snapshot) > 0:
+		case i > 0 && events[i-1].CallSID == e.CallSID:
+			e.Snapshot = events[i-1].Snapshot
+		default:
+			return nil
+		}
+	}
+	return events
+}
+
 // Events lists the events of a call behind sequence number afterSeq (-1: all), in order.
 func (s *Store) Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error) {
+	return s.events(ctx, eventSelect+"call_sid = ? AND seq > ? ORDER BY seq", callSID, afterSeq)
+}
+
+// AccountEvents lists the events of an account, or of one call of it, behind position after and up to upTo, in order
+// and at most limit.
+func (s *Store) AccountEvents(ctx context.Context, accountSID, callSID string, after, upTo int64, limit int) ([]call.Event, error) {
+	const behind = "account_sid = ? AND pos > ? AND pos <= ? "
+	if callSID != "" {
+		return s.events(ctx, eventSelect+"call_sid = ? AND "+behind+"ORDER BY seq LIMIT ?", callSID, accountSID, after, upTo, limit)
+	}
+	return s.events(ctx, eventSelect+behind+"ORDER BY pos LIMIT ?", accountSID, after, upTo, limit)
+}
+
+func (s *Store) events(ctx context.Context, query string, args ...any) ([]call.Event, error) {
 	var list []call.Event
 	err := s.query(ctx, func(r scanner) error {
 		var e call.Event
-		err := r.Scan(&e.CallSID, &e.Seq, &e.ID, &e.AccountSID, &e.Name, asTime{&e.Time}, &e.Snapshot)
+		err := r.Scan(&e.CallSID, &e.Seq, &e.ID, &e.AccountSID, &e.Name, asTime{&e.Time}, &e.Pos, &e.Snapshot)
 		list = append(list, e)
 		return err
-	}, eventSelect+"call_sid = ? AND seq > ? ORDER BY seq", callSID, afterSeq)
+	}, query, args...)
 	return list, err
 }
 

@@ -130,17 +130,7 @@ func (s *Store) SaveRecording(ctx context.Context, r *call.Recording, from call.
 		j.rows = changeRows(placed)
 		return nil
 	}
-	if err := s.w.live(ctx, j); err != nil {
-		return err
-	}
-	for i := range ch.Events { // for whoever publishes them
-		for _, row := range j.rows {
-			if row.table == eventRows && row.values[2] == ch.Events[i].ID {
-				ch.Events[i].Seq = int(row.values[1].(int64))
-			}
-		}
-	}
-	return nil
+	return s.w.live(ctx, j)
 }
 
 // Recording is the recording sid of an account, deleted ones included.

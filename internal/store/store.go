@@ -40,6 +40,17 @@ type Config struct {
 	APILane  int // writes of the API that may wait before more are refused; default 256
 
 	KeepDelivered time.Duration // how long a delivered callback is kept; default 30 days
+
+	Feed Feed // is told of what is stored; default nobody
+}
+
+// Feed is told of events after the commit that stored them and before anybody hears of it, by one goroutine.
+type Feed interface {
+	// Watched reports whether anybody wants the events; else they are not told.
+	Watched() bool
+	// Publish has the events of one commit in the order of their positions, the last of which is upTo. No events:
+	// there are some up to there that are not told. It must not block.
+	Publish(events []call.Event, upTo int64)
 }
 
 // Store is an open database. Its methods are safe for concurrent use; each write returns after its commit.
@@ -116,6 +127,13 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	var seq int64
 	if err := writeDB.QueryRowContext(ctx, last).Scan(&seq); err != nil {
 		return nil, fmt.Errorf("store: read the dialling queue: %w", err)
+	}
+	if cfg.Feed != nil { // what earlier processes stored is there to be read
+		var era int64
+		if err := writeDB.QueryRowContext(ctx, "SELECT value FROM counter WHERE name = 'era'").Scan(&era); err != nil {
+			return nil, fmt.Errorf("store: read the positions of events: %w", err)
+		}
+		cfg.Feed.Publish(nil, firstPosition(era+1)-1)
 	}
 	committed := func() {}
 	if s.d == sqlite {

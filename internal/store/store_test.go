@@ -64,6 +64,8 @@ func contract(t *testing.T, b backend) {
 		{"what ended just before the newest end is found", testJustEnded},
 		{"delete removes an ended call with all it has", testDelete},
 		{"events are in order and continue", testEvents},
+		{"events of an account are told in order and as they are stored", testAccountEvents},
+		{"events of the first schema get positions", testMigrateEvents},
 		{"every filter selects", testFilters},
 		{"pages go on and back", testPages},
 		{"callbacks are due in order per call", testDue},

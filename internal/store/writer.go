@@ -72,11 +72,19 @@ const (
 
 // answer tells the caller of a job in state from, and reports whether it is still there.
 func (j *job) answer(from int32, err error) bool {
+	if !j.decide(from, err) {
+		return false
+	}
+	close(j.done)
+	return true
+}
+
+// decide is answer without telling yet.
+func (j *job) decide(from int32, err error) bool {
 	if !j.state.CompareAndSwap(from, jobAnswered) {
 		return false
 	}
 	j.err = err
-	close(j.done)
 	return true
 }
 
@@ -88,6 +96,10 @@ type writer struct {
 	log  *slog.Logger
 	seq  *sequence
 	conn *writeConn // nil: to be opened by the next batch
+
+	feed   Feed    // nil: none
+	stored [][]any // the events of the last commit
+	gap    bool    // events may be stored that the feed was not told of
 
 	liveLane chan *job
 	apiLane  chan *job
@@ -128,7 +140,7 @@ func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence, committed func
 		return make(chan *job, n)
 	}
 	w := &writer{
-		db: db, d: d, log: cfg.Log, seq: seq, clock: cfg.Clock, metrics: newMetrics(),
+		db: db, d: d, log: cfg.Log, seq: seq, feed: cfg.Feed, clock: cfg.Clock, metrics: newMetrics(),
 		liveLane: lane(cfg.LiveLane, defaultLiveLane), apiLane: lane(cfg.APILane, defaultAPILane),
 		quit: make(chan struct{}), gone: make(chan struct{}), committed: committed,
 		patience: patience, probe: cfg.Clock.NewTimer(time.Hour), repeated: make(map[string]bool),
@@ -380,6 +392,7 @@ func (w *writer) commit(jobs []*job) {
 		return
 	}
 	unsure := err != nil && committing && !w.d.jobFault(err)
+	w.gap = w.gap || unsure
 	w.report(err)
 	for i, j := range jobs {
 		var answer error
@@ -396,11 +409,19 @@ func (w *writer) commit(jobs []*job) {
 		if unsure && verdicts[i] == nil {
 			w.doubt(j) // before the caller hears of it
 		}
-		switch there := j.answer(jobTaken, answer); {
+		switch there := j.decide(jobTaken, answer); {
 		case !there && answer == nil:
 			w.doubt(j)
 		case there && answer == nil && j.repeated != "":
 			delete(w.repeated, j.repeated)
+		}
+	}
+	if err == nil {
+		w.tell() // ahead of what its callers say of the call
+	}
+	for _, j := range jobs {
+		if j.state.Load() == jobAnswered {
+			close(j.done)
 		}
 	}
 	if err == nil {
@@ -467,6 +488,7 @@ func (w *writer) restore() {
 	if err == nil {
 		w.undo = nil
 		w.undoing.Store(false)
+		w.tell()
 		w.good.Store(w.clock.Now().UnixNano())
 	}
 	w.report(err)
@@ -514,7 +536,9 @@ func (w *writer) transact(jobs []*job) (verdicts []error, committing bool, err e
 	verdicts, err = b.apply(jobs)
 	if err == nil {
 		committing = true
-		_, err = b.exec("COMMIT")
+		if _, err = b.exec("COMMIT"); err == nil {
+			w.stored = b.rows[eventRows]
+		}
 	}
 	if err != nil {
 		if _, rollback := b.exec("ROLLBACK"); rollback != nil {
@@ -522,6 +546,23 @@ func (w *writer) transact(jobs []*job) (verdicts []error, committing bool, err e
 		}
 	}
 	return verdicts, committing, err
+}
+
+// tell hands the events of the last commit to the feed. Those that are still to be taken back are told by nobody, and
+// those that a commit in doubt stored after all are found in the store.
+func (w *writer) tell() {
+	rows := w.stored
+	w.stored = nil
+	w.gap = w.gap || w.undoing.Load()
+	if w.feed == nil || w.undoing.Load() || len(rows) == 0 && !w.gap {
+		return
+	}
+	var events []call.Event
+	if !w.gap && w.feed.Watched() {
+		events = eventsOf(rows)
+	}
+	w.gap = false
+	w.feed.Publish(events, w.conn.pos)
 }
 
 // drop gives the connection up.
