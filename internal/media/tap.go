@@ -20,7 +20,8 @@ const (
 
 // tapped is what a stream needs whose samples somebody gets.
 type tapped struct {
-	taps    []audio.Tap
+	tap     audio.Tap   // the first: most often the only one
+	more    []audio.Tap // the others
 	in, out concealer
 }
 
@@ -38,9 +39,10 @@ type concealer struct {
 func (s *Stream) Tap(t audio.Tap) (untap func()) {
 	s.post(command{do: func(f *flow) {
 		if f.tapped == nil {
-			f.tapped = &tapped{}
+			f.tapped = &tapped{tap: t}
+		} else {
+			f.tapped.more = append(f.tapped.more, t)
 		}
-		f.tapped.taps = append(f.tapped.taps, t)
 	}})
 	return func() {
 		s.post(command{do: func(f *flow) { f.untap(t) }})
@@ -51,10 +53,12 @@ func (f *flow) untap(t audio.Tap) {
 	if f.tapped == nil {
 		return
 	}
-	f.tapped.taps = slices.DeleteFunc(f.tapped.taps, func(other audio.Tap) bool { return other == t })
-	if len(f.tapped.taps) == 0 {
+	others := slices.DeleteFunc(append([]audio.Tap{f.tapped.tap}, f.tapped.more...), func(other audio.Tap) bool { return other == t })
+	if len(others) == 0 {
 		f.tapped = nil
+		return
 	}
+	f.tapped.tap, f.tapped.more = others[0], others[1:]
 }
 
 // taped reports whether somebody gets what f's party says.
@@ -137,7 +141,8 @@ func (c *concealer) conceal(t *tapped, track int, n int64) {
 }
 
 func (t *tapped) write(track int, at int64, ulaw []byte) {
-	for _, tap := range t.taps {
+	t.tap.Write(track, at, ulaw)
+	for _, tap := range t.more {
 		tap.Write(track, at, ulaw)
 	}
 }
@@ -145,8 +150,10 @@ func (t *tapped) write(track int, at int64, ulaw []byte) {
 // tick tells the taps that frame number n is over: own is what we sent of our own in it, nil for nothing.
 func (t *tapped) tick(n int64, own []byte) {
 	at := n * audio.FrameSamples
-	for _, tap := range t.taps {
-		tap.Tick(at, own, at+audio.FrameSamples-tapGrace)
+	in := at + audio.FrameSamples - tapGrace
+	t.tap.Tick(at, own, in)
+	for _, tap := range t.more {
+		tap.Tick(at, own, in)
 	}
 }
 

@@ -264,7 +264,7 @@ func TestAnHourOfRecordingDoesNotDrift(t *testing.T) {
 			f.setup = setup{send: true, audio: format{0, pcmu}, packets: 1, mux: true}
 			f.setup.kinds = [128]codec{pcmu}
 			f.source.signalled = partyAddr
-			f.tapped = &tapped{taps: []audio.Tap{spooled{spool}}}
+			f.tapped = &tapped{tap: spooled{spool}}
 			w.add(f)
 			beep := clipOf(markSample, markSample, markSample, markSample, markSample)
 			for frame := range int64(time.Hour / audio.FrameDuration) {

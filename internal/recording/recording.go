@@ -166,7 +166,7 @@ func (r *Recorder) Start(spec Spec) (*Writer, error) {
 		spec.Max = defaultMax
 	}
 	w := &Writer{
-		r: r, spec: spec, path: spoolPath(r.cfg.Dir, spec.SID),
+		r: r, spec: spec, path: spoolPath(r.cfg.Dir, spec.SID), tracks: spec.Tracks,
 		limit: int64(spec.Max) * Rate / int64(time.Second),
 		done:  make(chan struct{}), written: make(chan struct{}),
 	}

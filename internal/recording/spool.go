@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/offhook/offhook/internal/audio"
@@ -104,10 +105,10 @@ type pen struct {
 
 // write appends a block to its file, and gives it back.
 func (r *Recorder) write(p *pen, b *block) {
-	w, data := b.w, b.data[:b.n]
+	w, data := b.w, b.data[0][:b.n]
 	r.fill(p, w, b.at)
 	if w.spec.Tracks == 2 {
-		data = p.interleave(data, b.data[blockSamples:][:b.n])
+		data = p.interleave(data, b.data[1][:b.n])
 	}
 	if w.spec.Tracks > w.spec.Channels {
 		data = p.mix(data)
@@ -172,11 +173,12 @@ func (p *pen) headers() {
 
 // interleave makes pairs of two tracks. The result is p's until the next one.
 func (p *pen) interleave(a, b []byte) []byte {
-	p.pairs = p.pairs[:0]
+	p.pairs = slices.Grow(p.pairs[:0], 2*len(a))[:2*len(a)]
+	pairs, b := p.pairs, b[:len(a)]
 	for i, s := range a {
-		p.pairs = append(p.pairs, s, b[i])
+		pairs[2*i], pairs[2*i+1] = s, b[i]
 	}
-	return p.pairs
+	return pairs
 }
 
 // mix makes one channel of two tracks. The result is p's until the next mix.

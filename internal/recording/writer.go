@@ -8,6 +8,14 @@ import (
 	"sync/atomic"
 )
 
+// silent is a track in which nothing is heard.
+var silent = func() (track [blockSamples]byte) {
+	for i := range track {
+		track[i] = silence
+	}
+	return track
+}()
+
 // PauseMode says what stands in the file for the time of a pause.
 type PauseMode int
 
@@ -19,43 +27,45 @@ const (
 
 // block is a piece of a recording on its way to the disk.
 type block struct {
+	data [2][blockSamples]byte // its tracks
 	w    *Writer
-	at   int64  // its first sample's place in the file
-	n    int    // samples of each track
-	data []byte // its tracks, blockSamples each, one behind the other
+	at   int64 // its first sample's place in the file
+	n    int   // samples of each track
 }
 
 // Writer is a running recording. All its methods may be called by any goroutine. Write, Pause and Resume
 // never wait for anything but each other.
 type Writer struct {
-	r       *Recorder
-	spec    Spec
-	path    string
+	// What every frame needs stands together.
+	mu      sync.Mutex
+	over    bool // nothing more is taken
+	full    bool // it is as long as it may be; what is late still finds its place
+	started bool
+	paused  bool
+	tracks  int
 	limit   int64 // in samples
-	file    file
-	done    chan struct{}
-	written chan struct{} // the spool has nothing more to do with it
+	origin  int64 // the caller's clock at the first sample
+	now     int64 // end of the newest sample, from origin, pauses included
+	skipped int64 // time cut out by pauses so far
+	floor   int64 // place in the file before which nothing is written any more: where the last pause ended
+	base    int64 // index of blocks[0]
+	blocks  [2]*block
 
-	mu   sync.Mutex
-	over bool // nothing more is taken
-	full bool // it is as long as it may be; what is late still finds its place
-	// stopping: Stop was called.
-	stopping bool
-	err      error // why it ended by itself
-	started  bool
-	origin   int64 // the caller's clock at the first sample
-	now      int64 // end of the newest sample, from origin, pauses included
-	skipped  int64 // time cut out by pauses so far
-	floor    int64 // place in the file before which nothing is written any more: where the last pause ended
-	paused   bool
 	mode     PauseMode
 	pause    int64 // now, when it began
-	base     int64 // index of blocks[0]
-	blocks   [2]*block
+	stopping bool  // Stop was called
+	err      error // why it ended by itself
 	lost     int64
 	late     int64
 	result   *Result
 	ended    sync.Mutex // held by who makes the result
+
+	r       *Recorder
+	spec    Spec
+	path    string
+	file    file
+	done    chan struct{}
+	written chan struct{} // the spool has nothing more to do with it
 
 	// The spool's alone.
 	samples int64 // on disk
@@ -83,7 +93,7 @@ type Result struct {
 func (w *Writer) Write(track int, at int64, ulaw []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over || track < 0 || track >= w.spec.Tracks {
+	if w.over || track < 0 || track >= w.tracks {
 		return
 	}
 	if !w.started {
@@ -153,7 +163,7 @@ func (w *Writer) place(track int, at int64, ulaw []byte) {
 				b = w.r.block(w, (w.base+index)*blockSamples)
 				w.blocks[index] = b
 			}
-			copy(b.data[track*blockSamples+begin:], ulaw[:n])
+			copy(b.data[track][begin:], ulaw[:n])
 		}
 		ulaw, at = ulaw[n:], at+int64(n)
 	}
@@ -175,14 +185,12 @@ func (w *Writer) handOver(b *block) {
 // block is an empty one.
 func (r *Recorder) block(w *Writer, at int64) *block {
 	b, _ := r.free.Get().(*block)
-	size := blockSamples * w.spec.Tracks
-	if b == nil || cap(b.data) < size {
-		b = &block{data: make([]byte, size)}
+	if b == nil {
+		b = new(block)
 	}
-	b.w, b.at, b.n, b.data = w, at, blockSamples, b.data[:size]
-	b.data[0] = silence
-	for n := 1; n < size; n *= 2 {
-		copy(b.data[n:], b.data[:n])
+	b.w, b.at, b.n = w, at, blockSamples
+	for i := range b.data[:w.tracks] {
+		b.data[i] = silent
 	}
 	return b
 }

@@ -20,24 +20,24 @@ const (
 type capture struct {
 	w      *recording.Writer
 	tracks [2]int // track of w for inbound and outbound, -1 for none
-	limit  int64  // of quiet that ends it, in samples; 0 for none
-	quiet  chan struct{}
-	whole  chan struct{} // closed when all until the stop has come
 
 	mu     sync.Mutex
 	over   bool  // whole is closed
 	ready  bool  // it was told the time
+	paused bool  // w knows of the pause
+	heard  bool  // the party sent audio
 	origin int64 // the clock at the start
 	now    int64 // and now
 	in     int64 // before which nothing of the party's is waited for
 	end    int64 // the clock at the stop
 	hold   int64 // the clock at the beginning of a pause
-	mode   recording.PauseMode
-	paused bool  // w knows of the pause
-	heard  bool  // the party sent audio
 	first  int64 // where sound began, -1: nowhere
 	last   int64 // where it ended
+	limit  int64 // of quiet that ends it, in samples; 0 for none
 	still  int64 // quiet so far, in samples that came
+	mode   recording.PauseMode
+	quiet  chan struct{}
+	whole  chan struct{} // closed when all until the stop has come
 }
 
 func newCapture(w *recording.Writer, tracks [2]int, limit int64) *capture {
