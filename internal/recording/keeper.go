@@ -74,7 +74,7 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	closed bool
-	inHand map[string]bool // SIDs being worked on or waiting for another try
+	inHand map[string]*call.Recording // by SID, what is worked on or waits for another try: nil, or what it was deleted as meanwhile
 	slots  chan struct{}
 
 	put, failed atomic.Int64
@@ -99,7 +99,7 @@ func NewKeeper(cfg KeeperConfig) *Keeper {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	k := &Keeper{
-		cfg: cfg, more: make(chan struct{}, 1), inHand: map[string]bool{}, slots: make(chan struct{}, cfg.Uploads),
+		cfg: cfg, more: make(chan struct{}, 1), inHand: map[string]*call.Recording{}, slots: make(chan struct{}, cfg.Uploads),
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
@@ -256,17 +256,21 @@ func (k *Keeper) age() error {
 func (k *Keeper) take(r *call.Recording) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed || k.inHand[r.SID] {
+	if _, busy := k.inHand[r.SID]; busy && r.Status == call.RecordingDeleted {
+		k.inHand[r.SID] = r // next
+		return
+	} else if busy || k.closed {
 		return
 	}
-	k.inHand[r.SID] = true
+	k.inHand[r.SID] = nil
 	k.gone.Go(func() {
 		defer func() {
 			k.mu.Lock()
+			deleted := k.inHand[r.SID]
 			delete(k.inHand, r.SID)
 			k.mu.Unlock()
-			if r.Status != call.RecordingDeleted {
-				k.Erase() // it may have been deleted while it was in hand
+			if deleted != nil && r.Status != call.RecordingDeleted {
+				k.take(deleted)
 			}
 		}()
 		for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
