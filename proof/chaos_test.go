@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,7 @@ type chaos struct {
 	http   http.Client
 	client *twiliocall.Client
 	app    *whims
+	late   time.Time // when nothing is waited for any more
 
 	mu      sync.Mutex
 	calls   map[string]*subject
@@ -177,6 +179,7 @@ func (c *chaos) allRecordings() (list []recordingResource) {
 
 // check is the proof: all there is of each call fits together.
 func (c *chaos) check() {
+	c.late = time.Now().Add(patience)
 	var ours []*twiliocall.Call
 	for call, err := range c.client.List(c.ctx, twiliocall.Filter{Limit: 100}) {
 		if err != nil {
@@ -198,12 +201,12 @@ func (c *chaos) check() {
 	if len(ours) != len(theirs) {
 		c.t.Fatalf("one face has %d calls and the other %d", len(ours), len(theirs))
 	}
-	recordings := map[string]map[string]string{}
+	recordings := map[string]map[string]recordingResource{}
 	for _, r := range c.allRecordings() {
 		if recordings[r.CallSID] == nil {
-			recordings[r.CallSID] = map[string]string{}
+			recordings[r.CallSID] = map[string]recordingResource{}
 		}
-		recordings[r.CallSID][r.SID] = r.Status
+		recordings[r.CallSID][r.SID] = r
 	}
 	listed := map[string]bool{}
 	for i, call := range ours {
@@ -235,7 +238,7 @@ func (c *chaos) check() {
 }
 
 // fits checks one call that is over, with its recordings.
-func (c *chaos) fits(call *twiliocall.Call, recordings map[string]string) {
+func (c *chaos) fits(call *twiliocall.Call, recordings map[string]recordingResource) {
 	events, err := c.stored(call.ID)
 	if err != nil {
 		c.t.Errorf("events of %s: %v", call.ID, err)
@@ -264,6 +267,9 @@ func (c *chaos) fits(call *twiliocall.Call, recordings map[string]string) {
 				c.t.Errorf("%s: a second %s of %s", call.ID, name(e), r.Recording.ID)
 			}
 			set[r.Recording.ID] = true
+			if other := recordings[r.Recording.ID]; name(e) == "Recording.completed" && !sameRecording(r.Recording, other) {
+				c.t.Errorf("the faces of a recording of %s differ: %+v and %+v", call.ID, r.Recording, other)
+			}
 		case "created", "queued", "in-progress":
 		case "answered":
 			statuses = append(statuses, "in-progress")
@@ -292,13 +298,13 @@ func (c *chaos) fits(call *twiliocall.Call, recordings map[string]string) {
 	if finals != 1 {
 		c.t.Errorf("%s has %d final events: %v", call.ID, finals, names)
 	}
-	for sid, status := range recordings {
-		if !began[sid] || kept[sid] != (status == "completed") {
-			c.t.Errorf("recording %s of %s is %s: %v", sid, call.ID, status, names)
+	for sid, r := range recordings {
+		if !began[sid] || kept[sid] != (r.Status == "completed") {
+			c.t.Errorf("recording %s of %s is %s: %v", sid, call.ID, r.Status, names)
 		}
 	}
 	for sid := range began {
-		if recordings[sid] == "" {
+		if recordings[sid].SID == "" {
 			c.t.Errorf("recording %s of %s is gone", sid, call.ID)
 		}
 	}
@@ -307,7 +313,7 @@ func (c *chaos) fits(call *twiliocall.Call, recordings map[string]string) {
 		return
 	}
 	for _, sid := range s.recordings {
-		if recordings[sid] == "" {
+		if recordings[sid].SID == "" {
 			c.t.Errorf("recording %s of %s was acknowledged, and is gone", sid, call.ID)
 		}
 	}
@@ -327,6 +333,13 @@ func (c *chaos) fits(call *twiliocall.Call, recordings map[string]string) {
 	c.told(call.ID, statuses)
 }
 
+// sameRecording compares a recording as both faces have it.
+func sameRecording(a twiliocall.Recording, b recordingResource) bool {
+	channels := map[string]int{"mono": 1, "dual": 2}[a.Channels]
+	return a.ID == b.SID && a.CallID == b.CallSID && a.Status == b.Status && a.Source == b.Source && channels == b.Channels &&
+		a.Duration != nil && strconv.Itoa(*a.Duration) == b.Duration
+}
+
 func withoutPosition(e *twiliocall.Event) twiliocall.Event {
 	other := *e
 	other.Position = ""
@@ -339,7 +352,7 @@ func (c *chaos) told(sid string, statuses []string) {
 	want := append([]string{"initiated"}, statuses...)
 	inQueue := slices.Equal(statuses, []string{"canceled"}) // perhaps before it was dialled: nobody is told then
 	var got []string
-	until(c.ctx, time.Now().Add(patience), func() bool {
+	until(c.ctx, c.late, func() bool {
 		got = nil
 		all := c.app.callbacks(sid)
 		for _, list := range all {

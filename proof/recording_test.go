@@ -131,6 +131,8 @@ type recordingResource struct {
 	Status    string `json:"status"`
 	ErrorCode int    `json:"error_code"`
 	Source    string `json:"source"`
+	Duration  string `json:"duration"` // seconds, -1 without
+	Channels  int    `json:"channels"`
 }
 
 func (r *recorder) recordings(call string) []recordingResource {
