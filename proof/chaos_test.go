@@ -42,14 +42,17 @@ func TestBothFacesAgreeInChaos(t *testing.T) {
 }
 
 type chaos struct {
-	t      *testing.T
-	ctx    context.Context
-	seed   uint64
-	engine *engine
-	http   http.Client
-	client *twiliocall.Client
-	app    *whims
-	late   time.Time // when nothing is waited for any more
+	t       *testing.T
+	ctx     context.Context
+	seed    uint64
+	engine  *engine
+	http    http.Client
+	streams http.Client // without a time-out
+	client  *twiliocall.Client
+	app     *whims
+
+	all, ends *listener // of all events, and of final ones
+	late      time.Time // when nothing is waited for any more
 
 	mu      sync.Mutex
 	calls   map[string]*subject
@@ -110,6 +113,13 @@ func (c *chaos) run(n int) {
 		}
 		clients.Go(func() { c.act(&operator{chaos: c, rand: c.random(i), followers: &followers}, quota) })
 	}
+	ctx, stop := context.WithCancel(c.ctx)
+	defer stop()
+	var listeners sync.WaitGroup
+	c.all = newListener(c, c.random(chaosClients+1), "")
+	c.ends = newListener(c, c.random(chaosClients+2), "?types=completed,failed,busy,no-answer,canceled")
+	listeners.Go(func() { c.all.run(ctx) })
+	listeners.Go(func() { c.ends.run(ctx) })
 	began := time.Now()
 	clients.Wait()
 	acted := time.Since(began)
@@ -118,6 +128,8 @@ func (c *chaos) run(n int) {
 	c.settled()
 	settled := time.Since(began)
 	c.check()
+	stop()
+	listeners.Wait()
 	c.t.Logf("acted for %v, all was over after %v and checked after %v", acted.Round(time.Millisecond), settled.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	c.report()
 }
@@ -308,6 +320,7 @@ func (c *chaos) fits(call *twiliocall.Call, recordings map[string]recordingResou
 			c.t.Errorf("recording %s of %s is gone", sid, call.ID)
 		}
 	}
+	c.listened(call.ID, events)
 	s := c.calls[call.ID]
 	if s == nil {
 		return
@@ -338,6 +351,14 @@ func sameRecording(a twiliocall.Recording, b recordingResource) bool {
 	channels := map[string]int{"mono": 1, "dual": 2}[a.Channels]
 	return a.ID == b.SID && a.CallID == b.CallSID && a.Status == b.Status && a.Source == b.Source && channels == b.Channels &&
 		a.Duration != nil && strconv.Itoa(*a.Duration) == b.Duration
+}
+
+// listened checks that who listens to all calls got the events of this one, each once.
+func (c *chaos) listened(sid string, events []*twiliocall.Event) {
+	ends := slices.DeleteFunc(slices.Clone(events), func(e *twiliocall.Event) bool { return !final(e) })
+	if !until(c.ctx, c.late, func() bool { return c.all.heard(sid, events) && c.ends.heard(sid, ends) }) {
+		c.t.Errorf("%s: of %d events the listeners got %d, and %d final ones", sid, len(events), len(c.all.got[sid]), len(c.ends.got[sid]))
+	}
 }
 
 func withoutPosition(e *twiliocall.Event) twiliocall.Event {
@@ -396,7 +417,7 @@ func (c *chaos) report() {
 			deleted++
 		}
 	}
-	c.t.Logf("%d calls, %d of them deleted; %d events over %d connections", len(c.calls), deleted, events, cuts)
+	c.t.Logf("%d calls, %d of them deleted; %d events over %d connections, of all calls %d over %d", len(c.calls), deleted, events, cuts, len(c.all.ids), c.all.cuts)
 	for _, name := range slices.Sorted(maps.Keys(c.counted)) {
 		codes := c.counted[name]
 		c.t.Logf("%-22s %4d done, refused %4d not now, %3d live, %3d gone, %3d busy", name, codes[0], codes[21220], codes[20009], codes[20404], codes[20503])

@@ -2,6 +2,7 @@ package proof
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +61,100 @@ func (f *follower) run() {
 func name(e *twiliocall.Event) string { return strings.TrimPrefix(e.Type, "TwilioCall.") }
 
 func final(e *twiliocall.Event) bool { return resource{Status: name(e)}.final() }
+
+// A listener reads the events of all calls, or those its query selects. It too is cut off again and again.
+type listener struct {
+	*chaos
+	query string
+	rand  *rand.Rand
+
+	mu   sync.Mutex
+	got  map[string][]*twiliocall.Event // by call SID
+	ids  map[string]bool
+	cuts int
+}
+
+func newListener(c *chaos, r *rand.Rand, query string) *listener {
+	return &listener{chaos: c, rand: r, query: query, got: map[string][]*twiliocall.Event{}, ids: map[string]bool{}}
+}
+
+// run listens until ctx ends.
+func (l *listener) run(ctx context.Context) {
+	for position := "0"; ctx.Err() == nil; {
+		life, cut := context.WithTimeout(ctx, time.Duration(l.rand.Int64N(int64(600*time.Millisecond))))
+		last, err := l.listen(life, position)
+		if err != nil && life.Err() == nil {
+			l.t.Errorf("events of the account behind %s: %v", position, err)
+			cut()
+			return
+		}
+		cut()
+		l.mu.Lock()
+		position = last
+		l.cuts++
+		l.mu.Unlock()
+	}
+}
+
+// listen reads one connection, and returns where the next one goes on.
+func (l *listener) listen(ctx context.Context, position string) (last string, err error) {
+	last = position
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.engine.http+"/v1/events"+l.query, nil)
+	if err != nil {
+		return last, err
+	}
+	r.SetBasicAuth(accountSID, authToken)
+	r.Header.Set("Last-Event-ID", last)
+	resp, err := l.streams.Do(r)
+	if err != nil {
+		return last, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return last, errors.New(resp.Status)
+	}
+	id, data := last, ""
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		switch field, value, _ := strings.Cut(lines.Text(), ": "); field {
+		case "id":
+			id = value
+		case "data":
+			data = value
+		case "":
+			if data != "" {
+				e := &twiliocall.Event{}
+				if err := json.Unmarshal([]byte(data), e); err != nil {
+					return last, err
+				}
+				l.take(e)
+			}
+			last, data = id, ""
+		}
+	}
+	return last, cmp.Or(lines.Err(), io.ErrUnexpectedEOF)
+}
+
+func (l *listener) take(e *twiliocall.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	of := l.got[e.Subject]
+	if n := len(of); l.ids[e.ID] || n > 0 && of[n-1].Sequence >= e.Sequence {
+		l.t.Errorf("%s of %s, number %d, comes after %d others and number %d", e.Type, e.Subject, e.Sequence, n, of[max(n-1, 0)].Sequence)
+	}
+	l.ids[e.ID] = true
+	l.got[e.Subject] = append(of, e)
+}
+
+// heard reports whether l got exactly these events of a call.
+func (l *listener) heard(sid string, events []*twiliocall.Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.EqualFunc(l.got[sid], events, func(a, b *twiliocall.Event) bool {
+		return reflect.DeepEqual(withoutPosition(a), withoutPosition(b))
+	})
+}
 
 // stored are all events of a call that is over.
 func (c *chaos) stored(sid string) ([]*twiliocall.Event, error) {
