@@ -103,7 +103,7 @@ func TestACallToANumberOfAnApplication(t *testing.T) {
 func TestDialAnApplication(t *testing.T) {
 	srv := offhooktest.Start(t)
 	app := srv.App(t)
-	app.On("/app", `<Response><Say>Welcome</Say><Gather numDigits="1" action="/menu"/></Response>`)
+	app.On("/app", `<Response><Gather numDigits="1" action="/menu"><Say>Welcome</Say></Gather></Response>`)
 	app.On("/menu", `<Response><Reject/></Response>`)
 	app.On("/after", `<Response><Say>Good bye</Say></Response>`)
 	sid := application(t, srv, "VoiceUrl", app.URL("/app"), "StatusCallback", app.URL("/ended"))
@@ -154,4 +154,27 @@ func TestDialAnApplicationThatIsNone(t *testing.T) {
 	c := srv.Find(t, app.Got("/after", "DialCallStatus", "failed", "DialBridged", "false").Params.Get("CallSid"))
 	line.HungUp()
 	c.Notified(21218)
+}
+
+// A call that came in is forwarded to another of our numbers with its CallToken: that one sees who called, and whom.
+func TestACallIsForwardedWithItsToken(t *testing.T) {
+	srv := offhooktest.Start(t)
+	app := srv.App(t)
+	const other = "+15550198"
+	app.On("/voice", `<Response><Pause length="60"/></Response>`)
+	app.On("/other", `<Response><Reject/></Response>`)
+	srv.Number(t, own, app.URL("/voice"), "StatusCallback", app.URL("/ended"))
+	srv.Number(t, other, app.URL("/other"))
+	line := srv.Phone(t, callee).Dial(own)
+	token := app.Got("/voice", "Direction", "inbound").Params.Get("CallToken")
+	c := srv.Call(t, "To", other, "From", callee, "CallToken", token, "Twiml", "<Response/>")
+	in := srv.Find(t, app.Got("/other", "From", callee, "To", other, "ForwardedFrom", own).Params.Get("CallSid"))
+	if got := in.Is("no-answer"); got["forwarded_from"] != own {
+		t.Errorf("forwarded_from %v of the call that came in, want %s", got["forwarded_from"], own)
+	}
+	if got := c.Is("failed"); got["forwarded_from"] != own {
+		t.Errorf("forwarded_from %v, want %s", got["forwarded_from"], own)
+	}
+	line.Hangup()
+	app.Got("/ended", "CallStatus", "no-answer")
 }

@@ -50,14 +50,20 @@ type Line struct {
 // Dial calls a number of the server, or a sip: URI.
 func (p *Phone) Dial(to string) *Line {
 	p.t.Helper()
-	if !strings.HasPrefix(to, "sip:") {
-		to = "sip:" + to + "@" + p.srv.SIP
+	return p.Call(phone.Outgoing{To: to})
+}
+
+// Call is Dial of a call that is more than who is called.
+func (p *Phone) Call(o phone.Outgoing) *Line {
+	p.t.Helper()
+	if !strings.HasPrefix(o.To, "sip:") {
+		o.To = "sip:" + o.To + "@" + p.srv.SIP
 	}
 	ctx, cancel := patience()
 	defer cancel()
-	c, err := p.phone.Dial(ctx, to)
+	c, err := p.phone.Call(ctx, o)
 	if err != nil {
-		p.t.Fatalf("%s dials %s: %v", p.number, to, err)
+		p.t.Fatalf("%s dials %s: %v", p.number, o.To, err)
 	}
 	return &Line{c, p.t, p.srv.exchange}
 }

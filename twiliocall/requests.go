@@ -23,8 +23,11 @@ type CreateCall struct {
 	CallerID        string `json:"callerId,omitempty" doc:"Presented instead of from."`
 	CallReason      string `json:"callReason,omitempty" doc:"Told to the called party, at most 50 characters."`
 	Byoc            string `json:"byoc,omitempty" doc:"BY… of the trunk that a call to a number takes."`
+	CallToken       string `json:"callToken,omitempty" doc:"CallToken of an inbound call that this one forwards: its caller may be presented."`
 	SIPAuthUsername string `json:"sipAuthUsername,omitempty"`
 	SIPAuthPassword string `json:"sipAuthPassword,omitempty"`
+
+	ClientNotificationURL string `json:"clientNotificationUrl,omitempty" doc:"Asked, by POST, to wake the phones of a client: identity, which then have until the end of timeout to register."`
 
 	Record                        bool     `json:"record,omitempty" doc:"Record the whole call."`
 	RecordingChannels             string   `json:"recordingChannels,omitempty" doc:"mono (default) or dual."`

@@ -91,7 +91,10 @@ type OutboundLeg struct {
 	Headers   map[string]string // X-… headers to add
 	Secure    bool              // over TLS and with SRTP, or not at all
 	Trusted   bool              // is told who calls (P-Asserted-Identity)
-	Hops      int               // as Options.Hops: Max-Forwards is so many less
+	// DivertedBy is who was called before and sent the call on (RFC 5806), "" for nobody. It is told to trunks and to
+	// our own numbers.
+	DivertedBy string
+	Hops       int // as Options.Hops: Max-Forwards is so many less
 	// Hairpin marks a call to one of our own numbers: it comes back to our own listener, which
 	// recognises its Call-ID whatever the source rules say.
 	Hairpin bool

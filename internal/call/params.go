@@ -39,7 +39,9 @@ type CreateParams struct {
 	// ApplicationSID is the AP… that says what happens to the call: of Options then counts neither what says where the
 	// document is nor the status callback (calls-api section 4).
 	ApplicationSID string
-	Options        Options
+	// CallToken is what an inbound call's requests said of it: the call may show that one's caller.
+	CallToken string
+	Options   Options
 	// Record asks for a recording of the whole call, and Recording says how: Validate puts it into Options.
 	Record    *bool
 	Recording RecordingParams
@@ -138,6 +140,12 @@ func (p *CreateParams) Validate() error {
 				return twilio.Errf(20001, "Byoc can only be given when To is a number: %s", clip(p.To))
 			}
 			return checkSID("Byoc", p.Byoc, twilio.ByocPrefix)
+		},
+		func() error {
+			if _, ok := ClientIdentity(p.To); !ok && o.NotificationURL != "" {
+				return twilio.Errf(20001, "ClientNotificationUrl can only be given when To is a client: %s", clip(p.To))
+			}
+			return checkURL(20001, "ClientNotificationUrl", o.NotificationURL)
 		},
 		func() error { return checkURL(21205, "Url", o.URL) },
 		func() error { return checkTwiml(o.Twiml) },

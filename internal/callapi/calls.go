@@ -113,12 +113,13 @@ func (a *api) create(ctx context.Context, in *createInput) (*answer, error) {
 	}
 	b := &in.Body
 	p := call.CreateParams{
-		To: b.To, From: b.From, Byoc: b.Byoc, ApplicationSID: b.ApplicationSID, Annotation: b.Annotation, Metadata: b.Metadata,
+		To: b.To, From: b.From, Byoc: b.Byoc, ApplicationSID: b.ApplicationSID, CallToken: b.CallToken, Annotation: b.Annotation, Metadata: b.Metadata,
 		Options: call.Options{
 			URL: b.URL, Method: b.Method, Twiml: b.Twiml, FallbackURL: b.FallbackURL, FallbackMethod: b.FallbackMethod,
 			StatusURL: b.StatusCallback, StatusMethod: b.StatusCallbackMethod, StatusEvents: b.StatusCallbackEvent,
 			Timeout: b.Timeout, TimeLimit: b.TimeLimit, SendDigits: b.SendDigits, CallerID: b.CallerID, CallReason: b.CallReason,
 			SIPUsername: b.SIPAuthUsername, SIPPassword: b.SIPAuthPassword,
+			NotificationURL: b.ClientNotificationURL,
 		},
 		AsyncAMD: &b.AsyncAMD,
 		MachineDetection: call.MachineDetection{

@@ -152,6 +152,13 @@ func TestCreateTakesEveryParameter(t *testing.T) {
 	if err := d.Decode(&c); err != nil || c.Status != "queued" || c.Metadata["order"] != 7.0 || *c.Annotation != "a note" {
 		t.Errorf("%v %s", err, body)
 	}
+
+	const app = "AP00000000000000000000000000000001"
+	status, body = s.sends(t, "POST", "/v1/calls", `{"from":"+15005550006","to":"client:bob","applicationSid":"`+app+
+		`","callToken":"t","clientNotificationUrl":"http://app.example/n"}`)
+	if got := s.calls.create; status != 201 || got.ApplicationSID != app || got.CallToken != "t" || got.Options.NotificationURL != "http://app.example/n" {
+		t.Errorf("%d %s: %+v", status, body, got)
+	}
 }
 
 func TestRefusedRequestsReachNobody(t *testing.T) {

@@ -285,6 +285,10 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	tokenKey, err := s.store.Secret(ctx, "call-token")
+	if err != nil {
+		return fmt.Errorf("server: key of call tokens: %w", err)
+	}
 	s.manager = session.NewManager(session.Config{
 		Store: s.store, Dialer: dialer{s}, Hooks: s.hooks, Voices: s.voices, Publisher: s.bus,
 		CallbacksDue: s.dispatcher.Wake,
@@ -299,6 +303,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
 		},
 		OwnedFromOnly: s.cfg.Mode == Production,
+		TokenKey:      tokenKey,
 		Samples:       samples,
 		Tracer:        s.tracer,
 		Admission:     s.admission,

@@ -94,11 +94,6 @@ func unready(v *twiml.Dial) error {
 			return notYet(v.Line(), "<Dial> "+o.name)
 		}
 	}
-	for _, n := range v.Nouns {
-		if c, ok := n.(*twiml.DialClient); ok && c.NotificationURL != "" {
-			return notYet(n.Line(), "<Client> clientNotificationUrl")
-		}
-	}
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (d *dialing) newCall(ctx context.Context, a attempt) (*call.Call, error) {
 	for _, u := range []struct {
 		ref  string
 		into *string
-	}{{o.URL, &c.Options.URL}, {o.StatusCallback, &c.Options.StatusURL}} {
+	}{{o.URL, &c.Options.URL}, {o.StatusCallback, &c.Options.StatusURL}, {notificationURL(a.noun), &c.Options.NotificationURL}} {
 		if u.ref == "" {
 			continue
 		}
@@ -79,6 +79,14 @@ func (d *dialing) newCall(ctx context.Context, a attempt) (*call.Call, error) {
 		return nil, err
 	}
 	return c, d.checkFrom(ctx, c, parent)
+}
+
+// notificationURL is who wakes the phones of a noun, "" for nobody.
+func notificationURL(n twiml.Noun) string {
+	if client, ok := n.(*twiml.DialClient); ok {
+		return client.NotificationURL
+	}
+	return ""
 }
 
 // address says whom c calls, and by which way.

@@ -48,6 +48,8 @@ type Config struct {
 	SIPLimits, SimulatorLimits Limits
 	// OwnedFromOnly refuses a From that is not one of the account's numbers (production).
 	OwnedFromOnly bool
+	// TokenKey signs CallTokens. Default: a random one, so that tokens end with the process.
+	TokenKey []byte
 	// Tracer makes the spans of calls; nil makes none.
 	Tracer *telemetry.Tracer
 	// Admission says whether there is room for one more call; nil has room for all.
@@ -93,6 +95,9 @@ func NewManager(cfg Config) *Manager {
 	}
 	if cfg.Admission == nil {
 		cfg.Admission = allCalls{}
+	}
+	if cfg.TokenKey == nil {
+		cfg.TokenKey = randomKey()
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	early, leave := context.WithCancel(ctx)
@@ -275,7 +280,10 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	if err := m.follow(ctx, c, p.ApplicationSID); err != nil {
 		return nil, err
 	}
-	if err := m.checkFrom(ctx, c); err != nil {
+	if err := m.forwards(c, p.CallToken); err != nil {
+		return nil, err
+	}
+	if err := m.checkFrom(ctx, c, p.CallToken != ""); err != nil {
 		return nil, err
 	}
 	c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
@@ -305,8 +313,9 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	return answer, nil
 }
 
-// checkFrom finds the number of ours that c comes from, and refuses what the account may not present.
-func (m *Manager) checkFrom(ctx context.Context, c *call.Call) error {
+// checkFrom finds the number of ours that c comes from, and refuses what the account may not present, unless it was
+// granted.
+func (m *Manager) checkFrom(ctx context.Context, c *call.Call, granted bool) error {
 	n, err := m.Store.NumberByPhone(ctx, c.From)
 	switch {
 	case err == nil && n.AccountSID == c.AccountSID:
@@ -314,7 +323,7 @@ func (m *Manager) checkFrom(ctx context.Context, c *call.Call) error {
 		return nil
 	case err != nil && !errors.Is(err, call.ErrNotFound):
 		return fmt.Errorf("session: look up From: %w", err)
-	case !m.OwnedFromOnly || call.IsPhone(c.To):
+	case !m.OwnedFromOnly || granted || call.IsPhone(c.To):
 		return nil
 	}
 	may, err := m.Store.MayCallFrom(ctx, c.AccountSID, c.From)

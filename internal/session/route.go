@@ -188,9 +188,11 @@ func (m *Manager) phones(ctx context.Context, d *call.Domain, user string, leg c
 	return legs, nil
 }
 
+const unregisteredCode = 32009
+
 // unregistered is a call to somebody who has no phone here now.
 func unregistered(code int, to string) error {
-	e := &twilio.Error{Code: 32009, Message: to + " is not registered"}
+	e := &twilio.Error{Code: unregisteredCode, Message: to + " is not registered"}
 	return &call.LegError{Cause: call.Cause{SIPCode: code, Reason: e.Message, Code: e.Code, Local: true}, Err: e}
 }
 
@@ -212,6 +214,7 @@ func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 		return leg, nil
 	case queueInternal:
 		leg.Dest, leg.Transport, leg.Hairpin = m.Dialer.Self(), "udp", true
+		leg.DivertedBy = c.ForwardedFrom
 		leg.Target = "sip:" + c.To + "@" + leg.Dest
 		if sid, ok := strings.CutPrefix(c.To, call.AppScheme); ok {
 			leg.Target = "sip:" + sid + "@" + leg.Dest
@@ -239,7 +242,7 @@ func (m *Manager) legFor(c *call.Call) (call.OutboundLeg, error) {
 		return leg, &twilio.Error{Code: 21214, Message: "the trunk of this call has no target that is enabled"}
 	}
 	leg.Target, leg.Targets = uris[0], uris[1:]
-	leg.Secure, leg.Trusted = t.Secure, true
+	leg.Secure, leg.Trusted, leg.DivertedBy = t.Secure, true, c.ForwardedFrom
 	if t.Kind == call.Elastic {
 		if t.CNAMLookup {
 			leg.FromName = c.CallerName

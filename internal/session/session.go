@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,85 +151,6 @@ func (s *Session) dial(ctx context.Context) (err error) {
 		s.run(ctx)
 	}
 	return err
-}
-
-// place sends the INVITE of a queued call once that is committed, or ends the call.
-func (s *Session) place(ctx context.Context) error {
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
-	now := s.m.Clock.Now()
-	s.call.QueueTime = now.Sub(s.call.DateCreated)
-	leg, err := s.newLeg(ctx)
-	s.m.ready(s)
-	if err != nil {
-		e := asTwilio(err)
-		if e.Code == 12400 && s.child != nil && call.IsSIP(s.call.To) {
-			e = &twilio.Error{Code: 13254, Message: "Dial: " + err.Error()} // a name that nobody has
-		}
-		s.notify(e, nil)
-		s.call.DialedAt = now
-		cause := call.Cause{Reason: err.Error(), Code: e.Code, Local: true}
-		var le *call.LegError
-		if errors.As(err, &le) {
-			cause = le.Cause
-		}
-		s.finish(call.StatusOf(cause.SIPCode), cause)
-		return nil
-	}
-	s.attach(leg)
-	s.call.DialedAt, s.call.Dialog = now, leg.Dialog()
-	if err := s.save("", "initiated", saveTimeout); err != nil {
-		return err // the leg sent nothing
-	}
-	s.trace("INVITE %s", leg.Dialog().Target)
-	timeout := call.DefaultTimeout
-	if s.call.Options.Timeout > 0 {
-		timeout = time.Duration(s.call.Options.Timeout) * time.Second
-	}
-	if s.child != nil {
-		timeout += dialBuffer
-	}
-	s.ringing.Reset(timeout)
-	s.m.metrics.dialled(s.call.QueueTime)
-	s.inviteSpan(telemetry.Client, now)
-	leg.Invite()
-	return nil
-}
-
-// newLeg makes the leg to the called party: one of several when it has several phones.
-func (s *Session) newLeg(ctx context.Context) (Leg, error) {
-	if s.barred {
-		return nil, twilio.Err(10001)
-	}
-	specs, err := s.m.legsFor(ctx, s.call)
-	if err != nil {
-		return nil, err
-	}
-	var legs []Leg
-	for _, spec := range specs {
-		if reason := s.call.Options.CallReason; reason != "" {
-			headers := maps.Clone(spec.Headers) // others' too
-			if headers == nil {
-				headers = make(map[string]string)
-			}
-			headers[call.ReasonHeader] = reason
-			spec.Headers = headers
-		}
-		leg, e := s.m.Dialer.NewLeg(spec)
-		if e != nil {
-			err = e
-			continue
-		}
-		legs = append(legs, leg)
-	}
-	switch len(legs) {
-	case 0:
-		return nil, err
-	case 1:
-		return legs[0], nil
-	}
-	return s.m.fork(legs), nil
 }
 
 // live runs f, which makes the call and takes it through its life, and returns when the end is stored and

@@ -388,7 +388,11 @@ func (e *fetchError) describe(n *call.Notification) {
 
 // fetch asks the application for its next document.
 func (s *Session) fetch(ctx context.Context, next step) (*document, error) {
-	params := voiceParams(s.snapshot.Load())
+	c := s.snapshot.Load()
+	params := voiceParams(c)
+	if c.CameIn() {
+		params.Set("CallToken", s.m.tokenOf(c))
+	}
 	for name, values := range next.params {
 		params[name] = values
 	}

@@ -235,6 +235,9 @@ func (l *Leg) buildInvite(offer []byte) *sip.Request {
 	if l.out.spec.Trusted {
 		identify(req, &l.d)
 	}
+	if by := l.out.spec.DivertedBy; call.IsE164(by) && (l.out.spec.Trusted || l.hairpin) {
+		req.AppendHeader(sip.NewHeader("Diversion", "<sip:"+by+"@"+l.d.local.Host+">;reason=unknown"))
+	}
 	setSDP(req, offer)
 	l.authorize(req)
 	return req

@@ -286,6 +286,9 @@ func TestErrors(t *testing.T) {
 		{"MachineDetectionSilenceTimeout", "POST", callsPath + ".json", with("MachineDetectionSilenceTimeout", "10001"), 400, 21234, "from 2000 to 10000"},
 		{"AsyncAmd", "POST", callsPath + ".json", with("AsyncAmd", "later"), 400, 20001, "AsyncAmd must be"},
 		{"ApplicationSid without Url", "POST", callsPath + ".json", with("Url", "", "ApplicationSid", "AP1"), 400, 21218, "AP1"},
+		{"ClientNotificationUrl", "POST", callsPath + ".json", with("To", "client:bob", "ClientNotificationUrl", "bob"), 400, 20001, "ClientNotificationUrl"},
+		{"ClientNotificationUrl of a number", "POST", callsPath + ".json", with("ClientNotificationUrl", "https://a/"), 400, 20001, "when To is a client"},
+		{"IfMachine", "POST", callsPath + ".json", with("IfMachine", "Hangup"), 400, 21207, "MachineDetection"},
 		{"client", "POST", callsPath + ".json", with("To", "client: bob"), 400, 21211, "Invalid client identity"},
 
 		{"Status of update", "POST", one, url.Values{"Status": {"busy"}}, 400, 20001, "Status"},

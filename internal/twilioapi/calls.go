@@ -48,9 +48,15 @@ var createForm = newForm([]param[call.CreateParams]{
 	text("AsyncAmdStatusCallback", func(p *call.CreateParams) *string { return &p.MachineDetection.CallbackURL }),
 	text("AsyncAmdStatusCallbackMethod", func(p *call.CreateParams) *string { return &p.MachineDetection.CallbackMethod }),
 
-	notYet[call.CreateParams]("CallToken"),
-	notYet[call.CreateParams]("ClientNotificationUrl"),
-	notYet[call.CreateParams]("IfMachine"),
+	text("CallToken", func(p *call.CreateParams) *string { return &p.CallToken }),
+	text("ClientNotificationUrl", func(p *call.CreateParams) *string { return &p.Options.NotificationURL }),
+	// Twilio's of old, which it does not describe any more.
+	param[call.CreateParams]{name: "IfMachine", read: func(_ *call.CreateParams, value string) error {
+		if value == "" {
+			return nil
+		}
+		return twilio.Errf(21207, "IfMachine has given way to MachineDetection: %s", clip(value))
+	}},
 })
 
 func (a *api) createCall(q *request) error {

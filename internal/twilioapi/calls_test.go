@@ -68,6 +68,20 @@ func TestCreateReadsEveryParameter(t *testing.T) {
 	}
 }
 
+// What stands instead of URLs, and what goes with a client.
+func TestCreateReadsWhatElseThereIs(t *testing.T) {
+	f := newFake()
+	app := "AP" + callSID(1)[2:]
+	a := ask(t, f, "POST", callsPath+".json", url.Values{
+		"To": {"client:bob"}, "From": {"+15557654321"}, "ApplicationSid": {app}, "CallToken": {"%7B%7D"}, "CallReason": {"Your order"},
+		"ClientNotificationUrl": {"https://app.example.com/wake"},
+	})
+	if a.status != 201 || f.created.ApplicationSID != app || f.created.CallToken != "%7B%7D" || f.created.Options.CallReason != "Your order" ||
+		f.created.Options.NotificationURL != "https://app.example.com/wake" {
+		t.Errorf("%d %s: %+v", a.status, a.body, f.created)
+	}
+}
+
 // Mistakes that Twilio only warns of still make a call.
 func TestCreateWithWarnings(t *testing.T) {
 	f := newFake()
