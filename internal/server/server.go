@@ -392,23 +392,29 @@ func (s *Server) openListener(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *Server) openHTTP(context.Context) error {
-	mux := http.NewServeMux()
+// apis makes the handlers of both APIs.
+func (s *Server) apis() (twilioAPI, callAPI http.Handler) {
 	gate := auth.NewGate(s.store, s.cfg.Clock)
-	twilioAPI := twilioapi.New(twilioapi.Config{
+	twilioAPI = twilioapi.New(twilioapi.Config{
 		Calls: s.manager, Store: s.store, Gate: gate, Keys: s.store.Keys(), MaxConcurrent: maxRequests,
 		Routing: routing(s.store), RoutingChanged: s.readRouting, Recordings: s.recordings(),
 		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
+	callAPI = callapi.New(callapi.Config{
+		Calls: s.manager, Store: s.store, Gate: gate, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
+		BaseURL: s.baseURL, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
+	})
+	return twilioAPI, callAPI
+}
+
+func (s *Server) openHTTP(context.Context) error {
+	mux := http.NewServeMux()
+	twilioAPI, callAPI := s.apis()
 	mux.Handle("/2010-04-01/", twilioAPI)
 	for _, path := range twilioapi.V1Paths {
 		mux.Handle(path, twilioAPI)
 		mux.Handle(path+"/", twilioAPI)
 	}
-	callAPI := callapi.New(callapi.Config{
-		Calls: s.manager, Store: s.store, Gate: gate, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
-		BaseURL: s.baseURL, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
-	})
 	for _, path := range []string{"/v1/", "/openapi.json", "/docs"} {
 		mux.Handle(path, callAPI)
 	}

@@ -130,6 +130,9 @@ func New(cfg Config) http.Handler {
 	return a
 }
 
+// Table is what route made.
+func (a *api) Table() chi.Routes { return a.routes }
+
 // route lists every path, without the prefix and the suffix that ServeHTTP takes off.
 func (a *api) route() {
 	r := a.routes
