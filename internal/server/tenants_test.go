@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -192,6 +193,7 @@ var endpoints = []endpoint{
 	{route: "POST /v1/calls/{id}/record", names: "live"},
 	{route: "POST /v1/calls/{id}/stopRecording", names: "live"},
 	{route: "GET /v1/calls/{sid}/events", names: "live"},
+	{route: "GET /v1/events"},
 	{route: "GET /v1/trunks"},
 	{route: "POST /v1/trunks", body: `{"name": "$word", "host": "192.0.2.4"}`},
 	{route: "DELETE /v1/trunks/{sid}", names: "carrier"},
@@ -387,6 +389,28 @@ func (w *tenants) request(e endpoint, owner *tenant, of string) (method, path, b
 	return method, path, w.fill(e.body, owner.sids)
 }
 
+// firstEvent is the oldest of all that an account can follow.
+func (w *tenants) firstEvent(as credentials) string {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), "GET", w.URL()+"/v1/events", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.SetBasicAuth(as.user, as.password)
+	r.Header.Set("Last-Event-ID", "0")
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		if data, ok := strings.CutPrefix(lines.Text(), "data:"); ok {
+			return data
+		}
+	}
+	return "nothing: " + res.Status
+}
+
 func refused(status int) bool { return status == 401 || status == 403 || status == 404 }
 
 // foreign asks as others for what owner has: by the owner's paths, and by those of their own accounts.
@@ -521,6 +545,9 @@ func TestTenantMatrix(t *testing.T) {
 	}
 	w.foreign(mine, append(nobody, sibling.token, sibling.key, parent.key, stranger, strangersKey)...)
 	w.foreign(parent, mine.token, mine.key, stranger)
+	if event := w.firstEvent(sibling.key); !sibling.shows(event) { // those of the others are older
+		t.Errorf("the events of an account begin with %s", event)
+	}
 	w.own(mine, mine.token, false)
 	w.own(sibling, sibling.key, true)
 	w.own(w.subaccount("child"), w.operator(), false)
