@@ -275,6 +275,7 @@ type ListFilter struct {
 	Scope      []string // what the resources belong to, as the kind of resource has it
 
 	FriendlyName string // exactly, of kinds that have one; "" is any
+	PhoneNumber  string // exactly too
 
 	Limit, Offset int
 	Cursor        twilio.PageToken // as in Filter

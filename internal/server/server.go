@@ -396,7 +396,7 @@ func (s *Server) openListener(ctx context.Context) (err error) {
 func (s *Server) apis() (twilioAPI, callAPI http.Handler) {
 	gate := auth.NewGate(s.store, s.cfg.Clock)
 	twilioAPI = twilioapi.New(twilioapi.Config{
-		Calls: s.manager, Store: s.store, Gate: gate, Keys: s.store.Keys(), MaxConcurrent: maxRequests,
+		Calls: s.manager, Store: s.store, Gate: gate, Keys: s.store.Keys(), CallerIDs: s.store.CallerIDs(), MaxConcurrent: maxRequests,
 		Routing: routing(s.store), RoutingChanged: s.readRouting, Recordings: s.recordings(),
 		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})

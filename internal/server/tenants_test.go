@@ -76,6 +76,12 @@ var endpoints = []endpoint{
 	{route: "POST /Accounts/{AccountSid}/Applications/{Sid}", names: "application", body: "FriendlyName=x"},
 	{route: "DELETE /Accounts/{AccountSid}/Applications/{Sid}", names: "application"},
 
+	{route: "GET /Accounts/{AccountSid}/OutgoingCallerIds"},
+	{route: "POST /Accounts/{AccountSid}/OutgoingCallerIds", body: "PhoneNumber=$phone"},
+	{route: "GET /Accounts/{AccountSid}/OutgoingCallerIds/{Sid}", names: "caller"},
+	{route: "POST /Accounts/{AccountSid}/OutgoingCallerIds/{Sid}", names: "caller", body: "FriendlyName=x"},
+	{route: "DELETE /Accounts/{AccountSid}/OutgoingCallerIds/{Sid}", names: "caller"},
+
 	{route: "GET /Accounts/{AccountSid}/IncomingPhoneNumbers"},
 	{route: "POST /Accounts/{AccountSid}/IncomingPhoneNumbers", body: "PhoneNumber=$phone"},
 	{route: "GET /Accounts/{AccountSid}/IncomingPhoneNumbers/{Sid}", names: "number"},
@@ -335,8 +341,13 @@ func (w *tenants) furnish(as credentials) *tenant {
 	is["carrier"] = w.made(as, "/v1/trunks", `{"name": "$word", "host": "192.0.2.3", "prefixes": ["+999"]}`)
 	is["live"] = w.made(as, "…/Calls.json", "To=$deaf&From=%2B15005550006&Twiml=<Response/>")
 
-	// What would take calls of some length to make.
+	// What would take calls of some length to make, or another account to vouch for.
 	now := clock.System.Now().UTC()
+	caller := &call.CallerID{Record: call.Record{SID: twilio.NewSID(twilio.NumberPrefix), AccountSID: as.of, DateCreated: now, DateUpdated: now}, PhoneNumber: "+14155559999"}
+	if err := w.store.CallerIDs().Create(w.t.Context(), caller); err != nil {
+		w.t.Fatal(err)
+	}
+	is["caller"] = caller.SID
 	for _, name := range []string{"ended", "ended2"} {
 		c := &call.Call{
 			SID: twilio.NewSIDAt(twilio.CallPrefix, now), AccountSID: as.of, To: "+15005551001", From: "+15005550006", Direction: call.OutboundAPI,

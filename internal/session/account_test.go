@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/offhook/offhook/internal/call"
@@ -142,6 +143,24 @@ func TestWhatATrunkFits(t *testing.T) {
 	} {
 		if got := w.Fits(&call.Trunk{AccountSID: test.account, Kind: test.kind}, test.number); got != test.want {
 			t.Errorf("%+v: %d", test, got)
+		}
+	}
+}
+
+// In production an account calls from its own numbers and from those that were verified for it.
+func TestACallFromAVerifiedNumber(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.OwnedFromOnly = true })
+	for number, sid := range map[string]string{"+15550107": w.account.SID, "+15550108": twilio.NewSID("AC")} {
+		c := &call.CallerID{Record: call.Record{SID: twilio.NewSID("PN"), AccountSID: sid}, PhoneNumber: number}
+		if err := w.store.CallerIDs().Create(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.create(`<Response/>`, func(p *call.CreateParams) { p.From = "+15550107" })
+	for _, from := range []string{"+15550108", "+15550109"} {
+		p := call.CreateParams{To: "+15550100", From: from, Options: call.Options{Twiml: `<Response/>`}}
+		if _, err := w.Create(t.Context(), w.account.SID, p); !errors.Is(err, twilio.Err(21210)) {
+			t.Errorf("from %s: %v", from, err)
 		}
 	}
 }

@@ -138,6 +138,7 @@ func (r Records[T]) List(ctx context.Context, f call.ListFilter) (page []T, more
 		l.where(r.k.scope[i]+" = ?", value)
 	}
 	l.equal("friendly_name", f.FriendlyName)
+	l.equal("phone_number", f.PhoneNumber)
 	return list(ctx, r.s, l, f.AccountSID, r.k.scan)
 }
 

@@ -79,6 +79,8 @@ type Config struct {
 	Gate *auth.Gate
 	// Keys are the API keys; nil has none.
 	Keys Records[*call.Key]
+	// CallerIDs are the numbers of others that accounts may call from; nil has none.
+	CallerIDs Records[*call.CallerID]
 	// Routing keeps SIP domains, trunks and what belongs to them.
 	Routing Routing
 	// Recordings are what calls recorded. The zero value has none.
@@ -160,6 +162,7 @@ func (a *api) route() {
 	r.Delete(account+"/IncomingPhoneNumbers/{Sid}", a.handle(a.deleteNumber))
 
 	a.routeKeys()
+	a.routeCallerIDs()
 	a.routeRecordings()
 	a.routeDomains()
 	a.routeTrunks()
@@ -187,7 +190,7 @@ var (
 	unavailableAccount = []string{
 		"Addresses", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
 		"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
-		"Messages", "OutgoingCallerIds", "Queues", "SMS", "Tokens", "Transcriptions", "Usage",
+		"Messages", "Queues", "SMS", "Tokens", "Transcriptions", "Usage",
 	}
 )
 

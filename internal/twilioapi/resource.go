@@ -53,6 +53,8 @@ type resource[T call.Resource] struct {
 	changed func(context.Context) error
 	// byName: a list can be asked for those of a FriendlyName.
 	byName bool
+	// byPhone: of a FriendlyName, a PhoneNumber or both.
+	byPhone bool
 	// write writes a record; at is its collection's path.
 	write func(e *enc, v T, at string)
 }
@@ -218,7 +220,7 @@ func deleteResource[T call.Resource](q *request, r *resource[T], scope []string)
 // resourceQuery is a list request.
 type resourceQuery struct {
 	page
-	friendlyName string
+	friendlyName, phoneNumber string
 }
 
 var (
@@ -227,6 +229,8 @@ var (
 		filters(text("FriendlyName", func(l *resourceQuery) *string { return &l.friendlyName })),
 		pageParams(func(l *resourceQuery) *page { return &l.page }),
 	)
+	phoneListForm = newForm(namedListForm.params, filters(
+		text("PhoneNumber", func(l *resourceQuery) *string { return &l.phoneNumber })))
 )
 
 func listResources[T call.Resource](q *request, r *resource[T], scope []string) error {
@@ -234,6 +238,9 @@ func listResources[T call.Resource](q *request, r *resource[T], scope []string) 
 	form := &resourceListForm
 	if r.byName {
 		form = &namedListForm
+	}
+	if r.byPhone {
+		form = &phoneListForm
 	}
 	given, err := form.decode(q, &p, nil)
 	stored := r.prefix
@@ -246,7 +253,7 @@ func listResources[T call.Resource](q *request, r *resource[T], scope []string) 
 	if err != nil {
 		return err
 	}
-	f := call.ListFilter{AccountSID: q.account.SID, Scope: scope, FriendlyName: p.friendlyName}
+	f := call.ListFilter{AccountSID: q.account.SID, Scope: scope, FriendlyName: p.friendlyName, PhoneNumber: p.phoneNumber}
 	f.Limit, f.Offset, f.Cursor = p.cursor()
 	items, more, err := r.records.List(q.r.Context(), f)
 	if err != nil {

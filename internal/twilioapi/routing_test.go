@@ -56,7 +56,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{t: t, store: s}
 	w.handler = New(Config{
-		Calls: &w.calls, Store: s, Clock: clock.System, Keys: s.Keys(),
+		Calls: &w.calls, Store: s, Clock: clock.System, Keys: s.Keys(), CallerIDs: s.CallerIDs(),
 		Routing: Routing{
 			Domains: s.DomainRecords(), Lists: s.Lists(), Credentials: s.Credentials(), Addresses: s.Addresses(), Mappings: s.Mappings(),
 			Trunks: s.TrunkRecords(), Targets: s.Targets(), Policies: s.Policies(), SourceMappings: s.SourceMappings(), Applications: s.Applications(),
