@@ -1,13 +1,16 @@
 // Package admission decides whether the server has room for one more call. It looks at what it can measure:
 // how long writes wait for the store, how long goroutines wait for a processor, how late audio leaves, and how
-// long a call that just came took until it was stored. While one of them stays above its target, new calls are
-// let in at the rate at which calls get through, and the others are refused at once: whoever calls hears so in
-// a millisecond, and what is live keeps what it needs. It is CoDel's idea (RFC 8289: a standing queue is bad, a
-// burst is not) with a rate instead of drops, because a refused call comes back later.
+// long a call that just came took until it was stored. While one of them stays above its target, no more than a
+// window of calls is set up at once, and the others are refused: whoever calls hears so in a millisecond, and what
+// is live keeps what it needs. When to begin is CoDel's idea (RFC 8289: a standing queue is bad, a burst is not);
+// the window is TCP's: a call comes in when another one is through, so that calls come in as fast as they get
+// through without anybody having to know how fast that is, and the gauges only move the window.
 package admission
 
 import (
+	"cmp"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -21,31 +24,29 @@ const (
 	// interval is how long a gauge must stay above its target before a call is refused. What is over sooner
 	// is a burst, a garbage collection or a slow sync.
 	interval = 100 * time.Millisecond
-	// calm is how long nobody must have been refused before all calls are taken again.
+	// calm is how long nobody must have been refused before all calls are taken again, and how long a call that
+	// says nothing more counts as one that is being set up.
 	calm = time.Second
+	kept = int64(calm / bucket)
 
-	// The pace is the most that came through in half a second of the last three seconds.
-	paceBuckets = 5
-	keptBuckets = 30
-
-	// gain is how much of the pace a gauge at twice its target takes away, and an idle one adds.
-	gain = 0.5
-	// least of the pace is let in whatever the gauges say.
-	least = 0.2
-	// growth is how fast the rate rises while the gauges are low: by a factor of e in a quarter of a second.
-	growth = 4.0
-
-	// floor and burst are what even a server that is stuck takes: it has to find out when it no longer is.
-	floor = 10.0 // calls a second
-	burst = 10.0 // calls at once
-	// ripple is what a rate lets in at once, because calls do not come evenly.
-	ripple = 50 * time.Millisecond
+	// least is how many calls may be set up at once whatever the gauges say: even a server that is stuck has to
+	// find out when it no longer is.
+	least = 10.0
+	// most is how many calls are set up at once at any time: what comes in before a gauge can tell is worth waiting for.
+	most = 1024.0
+	// gain is how fast the window follows the gauges: it grows by a factor of e in a quarter of a second when they
+	// are idle. They are a tenth of a second behind.
+	gain = 4.0
+	// steepest is the pressure from which on it shrinks no faster.
+	steepest = 3.0
 )
 
 // Gauge is one measure of how loaded the server is.
 type Gauge struct {
 	// Name is the reason that refusals are counted under.
 	Name string
+	// Aim is the level at which it is held while calls are refused; 0 means 1.
+	Aim float64
 	// Read is the level now: above 1 there is no room. since is the time since it was read before, 25 ms or
 	// more. It is called under the controller's lock.
 	Read func(since time.Duration) float64
@@ -65,14 +66,14 @@ type Controller struct {
 	opening gaugeMin  // how long calls took to be set up since the last look
 
 	shedding bool
-	tokens   float64   // calls that may come in now
-	rate     float64   // and how many more a second
+	window   float64   // while shedding: how many calls may be set up at once
 	refused  time.Time // when a call was last refused
 	turned   uint64    // refused since shedding began
 	counts   map[string]uint64
 
-	through [keptBuckets]int // calls set up, by bucket
-	now     int64            // the running bucket, counted from the zero time
+	pending [kept]int // calls let in that are still being set up, by the bucket they came in
+	peak    int       // the most that were at once since the last look
+	now     int64     // the running bucket, counted from the zero time
 }
 
 // New makes a controller that looks at those gauges, and at how long calls take to be set up (Opened).
@@ -106,9 +107,15 @@ func (c *Controller) Opened(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.clock.Now()
-	c.turn(now)
-	c.through[c.now%keptBuckets]++
+	c.release(now, d)
 	c.opening.add(d, now)
+}
+
+// Placed says that a call that Room let in was placed, or could not be, d later.
+func (c *Controller) Placed(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.release(c.clock.Now(), d)
 }
 
 // Stats are the controller's counts.
@@ -133,17 +140,32 @@ func (c *Controller) Stats() Stats {
 // take lets a call in if there is room.
 func (c *Controller) take(now time.Time) bool {
 	c.look(now)
-	if !c.shedding {
-		return true
+	c.turn(now)
+	waiting := c.waiting()
+	if !c.shedding && waiting >= most {
+		c.shed(now, openingName)
 	}
-	if c.tokens < 1 {
+	if c.shedding && float64(waiting) >= c.window {
 		return false
 	}
-	c.tokens--
+	c.pending[c.now%kept]++
+	c.peak = max(c.peak, waiting+1)
 	return true
 }
 
-// look reads the gauges when it is time to, and sets the rate by them.
+// release makes the room of a call free that came d before now. One that came too long ago has none.
+func (c *Controller) release(now time.Time, d time.Duration) {
+	c.turn(now)
+	first := now.Add(-d).UnixNano() / int64(bucket)
+	for n := max(first, c.now-kept+1); n <= min(first+1, c.now); n++ { // it may have asked a moment later
+		if p := &c.pending[n%kept]; *p > 0 {
+			*p--
+			return
+		}
+	}
+}
+
+// look reads the gauges when it is time to, and moves the window by them.
 func (c *Controller) look(now time.Time) {
 	since := now.Sub(c.looked)
 	if since >= 0 && since < step {
@@ -151,7 +173,7 @@ func (c *Controller) look(now time.Time) {
 	}
 	c.looked = now
 	c.turn(now)
-	level := c.level(now, since)
+	level, pressure := c.level(now, since)
 	switch {
 	case level <= 1:
 		c.above = time.Time{}
@@ -162,63 +184,64 @@ func (c *Controller) look(now time.Time) {
 		if c.above.IsZero() || now.Sub(c.above) < interval {
 			return
 		}
-		c.shedding, c.tokens, c.rate, c.refused, c.turned = true, burst, floor, now, 0
-		c.log.Warn("too much waits: some new calls are refused with 503", "reason", c.reason)
+		c.shed(now, c.reason)
 	} else if level <= 1 && now.Sub(c.refused) >= calm || since >= calm {
 		c.shedding = false
 		c.log.Info("all new calls are taken again", "refused", c.turned)
 		return
 	}
-	rate := max(floor, c.pace()*max(least, 1+gain*(1-level)))
-	if level < 1 {
-		rate = max(rate, c.rate*(1+growth*(1-level)*since.Seconds()))
+	if float64(c.peak) < c.window/2 {
+		pressure = max(pressure, 1) // nobody needs more
 	}
-	c.rate = rate
-	c.tokens = min(c.tokens+c.rate*min(since, calm).Seconds(), max(burst, c.rate*ripple.Seconds()))
+	c.peak = 0
+	c.window *= math.Exp(gain * (1 - min(pressure, steepest)) * max(since, 0).Seconds())
+	c.window = min(max(c.window, least), most)
+}
+
+// shed begins to refuse calls.
+func (c *Controller) shed(now time.Time, reason string) {
+	c.shedding, c.window, c.refused, c.turned, c.reason = true, least, now, 0, reason
+	c.log.Warn("too much waits: some new calls are refused with 503", "reason", reason)
 }
 
 // level is that of the highest gauge, which becomes the reason: the time that calls take is one only when no
-// other gauge says why.
-func (c *Controller) level(now time.Time, since time.Duration) float64 {
+// other gauge says why. pressure is the highest level by what its gauge aims at.
+func (c *Controller) level(now time.Time, since time.Duration) (level, pressure float64) {
 	var name string
-	highest := 0.0
 	for _, g := range c.gauges {
-		if l := g.Read(since); l > highest {
-			name, highest = g.Name, l
+		l := g.Read(since)
+		pressure = max(pressure, l/cmp.Or(g.Aim, 1))
+		if l > level {
+			name, level = g.Name, l
 		}
 	}
 	opening := c.opening.level(now)
-	if highest <= 1 && opening > highest {
+	if level <= 1 && opening > level {
 		name = openingName
 	}
-	highest = max(highest, opening)
-	if highest > 1 || c.reason == "" {
+	level, pressure = max(level, opening), max(pressure, opening)
+	if level > 1 || c.reason == "" {
 		c.reason = name
 	}
-	return highest
+	return level, pressure
 }
 
 // turn moves on to the bucket of now.
 func (c *Controller) turn(now time.Time) {
 	n := now.UnixNano() / int64(bucket)
-	if n-c.now > keptBuckets {
-		c.now = n - keptBuckets
+	if n-c.now > kept || n < c.now { // long ago, or the clock was set back
+		c.now = n - kept
 	}
 	for c.now < n {
 		c.now++
-		c.through[c.now%keptBuckets] = 0
+		c.pending[c.now%kept] = 0
 	}
 }
 
-// pace is how many calls a second came through at the best time of the last seconds.
-func (c *Controller) pace() float64 {
-	best := 0
-	for first := c.now - keptBuckets + 1; first+paceBuckets-1 <= c.now; first++ {
-		sum := 0
-		for i := range int64(paceBuckets) {
-			sum += c.through[(first+i)%keptBuckets]
-		}
-		best = max(best, sum)
+// waiting is how many calls are being set up.
+func (c *Controller) waiting() (n int) {
+	for _, p := range c.pending {
+		n += p
 	}
-	return float64(best) / (paceBuckets * bucket.Seconds())
+	return n
 }

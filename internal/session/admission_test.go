@@ -20,6 +20,7 @@ type doorman struct {
 	shut, full atomic.Bool // for new calls, for those that wait
 	asked      chan struct{}
 	opened     atomic.Int32
+	placed     atomic.Int32
 }
 
 func (d *doorman) Admit() bool { return !d.shut.Load() }
@@ -32,6 +33,7 @@ func (d *doorman) Room() bool {
 	return !d.full.Load()
 }
 
+func (d *doorman) Placed(time.Duration) { d.placed.Add(1) }
 func (d *doorman) Opened(time.Duration) { d.opened.Add(1) }
 
 func TestNoRoomForAnotherCall(t *testing.T) {
@@ -48,6 +50,7 @@ func TestNoRoomForAnotherCall(t *testing.T) {
 	}
 	d.full.Store(false)
 	w.comes("INVITE", w.leg().invited)
+	w.until("the room of the call is free", func() bool { return d.placed.Load() == 1 })
 
 	d.shut.Store(true)
 	p := call.CreateParams{To: "+15550100", From: "+15550101", Options: call.Options{Twiml: "<Response/>"}}

@@ -128,6 +128,8 @@ type Admission interface {
 	Admit() bool
 	// Room is Admit for a call that was accepted and can wait.
 	Room() bool
+	// Placed says how long it took to place a call that Room let in, or to find that it cannot be.
+	Placed(took time.Duration)
 	// Opened says how long the server took to store a call that it had admitted, or to find that it is none of
 	// its own. A call that the store did not take says nothing.
 	Opened(took time.Duration)
@@ -138,6 +140,7 @@ type allCalls struct{}
 
 func (allCalls) Admit() bool          { return true }
 func (allCalls) Room() bool           { return true }
+func (allCalls) Placed(time.Duration) {}
 func (allCalls) Opened(time.Duration) {}
 
 // Synthesizer speaks.

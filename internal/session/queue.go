@@ -289,6 +289,8 @@ func (l *lane) released() {
 // False when it was not started.
 func (m *Manager) dial(c *call.Call, l *lane) bool {
 	s := m.newSession(c)
+	let := m.Clock.Now()
+	s.placed = func() { m.Admission.Placed(m.Clock.Now().Sub(let)) }
 	return m.adopt(s, func(ctx context.Context) {
 		defer l.released()
 		err := s.live(ctx, func() error { return s.dial(ctx) })

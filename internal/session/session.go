@@ -51,6 +51,8 @@ type Session struct {
 	child  *child          // what a <Dial> that made this call needs; nil for other calls
 	ready  bool            // changes of the call come here; under the manager's lock
 
+	placed func() // the INVITE is out, or never will be; nil when nobody counts it
+
 	unstored bool        // the store has never heard of the call
 	stored   call.Status // the status that the store has
 	unsaved  call.Change // what the store has not taken yet, in order
@@ -147,6 +149,9 @@ func (s *Session) connect(ctx context.Context) error {
 // dial takes a queued call: it commits that the INVITE leaves, sends it and runs the call to its end.
 func (s *Session) dial(ctx context.Context) (err error) {
 	s.aside(func() { err = s.place(ctx) })
+	if s.placed != nil {
+		s.placed()
+	}
 	if err == nil {
 		s.run(ctx)
 	}

@@ -38,7 +38,7 @@ func TestNoMessageCostsMuch(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		m := read(data, false)
-		e.refusal(data, netip.MustParseAddrPort("192.0.2.1:5060"), badRequest("x"))
+		e.refusal(data, netip.MustParseAddrPort("192.0.2.1:5060"), &m, badRequest("x"))
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
 			t.Errorf("%s: %d bytes of garbage", name, n)

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"fmt"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -109,5 +110,24 @@ func BenchmarkParty(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		party(&u)
+	}
+}
+
+// What an INVITE costs that there is no room for.
+func BenchmarkRefusal(b *testing.B) {
+	e := start(b, func(c *Config) {
+		c.Media, c.Log, c.Admit = nullMedia{}, discard(), func() bool { return false }
+		c.MaxRate = 1e9
+	})
+	src := netip.MustParseAddrPort("127.0.0.1:5060")
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		data := fmt.Appendf(nil, "INVITE sip:+15551234567@127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bK%d;rport\r\n"+
+			"Max-Forwards: 70\r\nFrom: <sip:+15557654321@127.0.0.1>;tag=%d\r\nTo: <sip:+15551234567@127.0.0.1:5070>\r\nCall-ID: %d@bench\r\n"+
+			"CSeq: 1 INVITE\r\nContact: <sip:bench@127.0.0.1:5060>\r\nContent-Length: 0\r\n\r\n", n, n, n)
+		m := read(data, false)
+		if pass, reply, _ := e.gate(src, data, &m); pass || reply == nil {
+			b.Fatal("not refused")
+		}
 	}
 }

@@ -3,7 +3,6 @@ package sip
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"hash/maphash"
 	"math"
 	"net/netip"
@@ -50,7 +49,7 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 	if d := e.domainOf(m); d != nil && !known {
 		f, pass := e.knock(d, addr, m, trusted)
 		if f != nil {
-			reply, to = e.refusal(data, src, f)
+			reply, to = e.refusal(data, src, m, f)
 		}
 		if !pass {
 			return false, reply, to
@@ -65,7 +64,7 @@ func (e *Endpoint) gate(src netip.AddrPort, data []byte, m *raw) (pass bool, rep
 		if !trusted || !m.request || m.method == string(sip.ACK) {
 			return false, nil, to
 		}
-		reply, to = e.refusal(data, src, f)
+		reply, to = e.refusal(data, src, m, f)
 		return false, reply, to
 	}
 	if m.method == string(sip.ACK) && m.toTag != "" && m.toTag == e.refusalTag(m) {
@@ -343,28 +342,34 @@ func topVia(value []byte) *sip.ViaHeader {
 // isComma recognises what sipgo's header parsers return when another element follows: no error.
 func isComma(err error) bool { return err.Error() == "comma detected" }
 
-// refusal is a response to a request that gets no transaction, and where it goes: to the source's address, at
-// the port of RFC 3261 section 18.2.2. What the request lacks the response lacks too; nil means that nothing
-// tells whose it is.
-func (e *Endpoint) refusal(data []byte, src netip.AddrPort, f *fault) (msg []byte, to netip.AddrPort) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "SIP/2.0 %d %s\r\n", f.code, f.reason)
+// refusal is a response to the request m in data, which gets no transaction, and where it goes: to the source's
+// address, at the port of RFC 3261 section 18.2.2. What the request lacks the response lacks too; nil means that
+// nothing tells whose it is. A flood of requests costs little more than this.
+func (e *Endpoint) refusal(data []byte, src netip.AddrPort, m *raw, f *fault) (msg []byte, to netip.AddrPort) {
+	b := make([]byte, 0, len(data)+len(e.cfg.UserAgent)+256)
+	line := func(name string, value []byte) {
+		b = append(append(append(append(b, name...), ": "...), value...), "\r\n"...)
+	}
+	b = append(append(append(strconv.AppendInt(append(b, "SIP/2.0 "...), int64(f.code), 10), ' '), f.reason...), "\r\n"...)
 	to = src
 	via, named := false, false
 	_, rest, _ := cutLine(data)
 	for {
-		var line []byte
-		if line, rest, _ = cutHeader(rest); len(line) == 0 {
+		var header []byte
+		if header, rest, _ = cutHeader(rest); len(header) == 0 {
 			break
 		}
-		name, value, _ := bytes.Cut(line, []byte{':'})
+		name, value, _ := bytes.Cut(header, []byte{':'})
 		kind := headerOf(bytes.TrimSpace(name))
-		value = bytes.Map(func(r rune) rune { // nothing that could end a line
-			if r == '\r' || r == '\n' {
-				return ' '
-			}
-			return r
-		}, bytes.TrimSpace(value))
+		value = bytes.TrimSpace(value)
+		if bytes.ContainsAny(value, "\r\n") { // nothing that could end a line
+			value = bytes.Map(func(r rune) rune {
+				if r == '\r' || r == '\n' {
+					return ' '
+				}
+				return r
+			}, value)
+		}
 		switch kind {
 		case "via":
 			if !via {
@@ -373,8 +378,7 @@ func (e *Endpoint) refusal(data []byte, src netip.AddrPort, f *fault) (msg []byt
 			via = true
 		case "to":
 			if tagIn(value) == "" {
-				m := read(data, false)
-				value = fmt.Appendf(slices.Clip(value), ";tag=%s", e.refusalTag(&m))
+				value = append(append(slices.Clip(value), ";tag="...), e.refusalTag(m)...)
 			}
 			named = true
 		case "from", "call-id", "cseq":
@@ -382,16 +386,16 @@ func (e *Endpoint) refusal(data []byte, src netip.AddrPort, f *fault) (msg []byt
 		default:
 			continue
 		}
-		fmt.Fprintf(&b, "%s: %s\r\n", wireNames[kind], value)
+		line(wireNames[kind], value)
 	}
 	if !via || !named {
 		return nil, to
 	}
 	for _, h := range f.headers {
-		fmt.Fprintf(&b, "%s: %s\r\n", h.Name(), h.Value())
+		line(h.Name(), []byte(h.Value()))
 	}
-	fmt.Fprintf(&b, "Server: %s\r\nContent-Length: 0\r\n\r\n", e.cfg.UserAgent)
-	return b.Bytes(), to
+	line("Server", []byte(e.cfg.UserAgent))
+	return append(b, "Content-Length: 0\r\n\r\n"...), to
 }
 
 // refusalTag is the To tag of a refusal: the same for a copy of the request, and told again from the ACK.

@@ -315,7 +315,7 @@ func FuzzGate(f *testing.F) {
 		if m.framed && (m.head <= 0 || m.head > len(data)) && m.fault == nil {
 			t.Errorf("head %d of %d", m.head, len(data))
 		}
-		reply, to := e.refusal(data, src, badRequest("x"))
+		reply, to := e.refusal(data, src, &m, badRequest("x"))
 		if to.Addr() != src.Addr() {
 			t.Errorf("an answer to %v goes to %v", src, to)
 		}
