@@ -21,8 +21,8 @@ const (
 	// ten, one after the other.
 	runTarget = 10 * time.Millisecond
 
-	// queueAim is the level of what waits for a processor while calls are refused: the more waits, the more has left
-	// the caches when its turn comes. At a level of 1 and above a call takes up to a third more CPU than at 0.3.
+	// queueAim is the level of what waits for a processor while calls are refused. Half a target keeps the processors
+	// busy; more makes calls and audio wait and gets no more calls through.
 	queueAim = 0.5
 
 	openingName = "setup"
