@@ -29,6 +29,8 @@ type Config struct {
 	// HTTP makes the requests. Default: one whose actions end after 30 s. A time-out of its own also ends streams
 	// of events, which then are resumed.
 	HTTP *http.Client
+	// Tries is how many connections in a row may fail before a stream of events is given up; 0: it never is.
+	Tries int
 }
 
 // Client is one account at one server. It is safe for concurrent use. The error of its methods is a *Problem when
@@ -142,20 +144,25 @@ func (c *Client) StopRecording(ctx context.Context, id, recordingID string) (*Ca
 
 // List yields the calls that f selects, newest first, page after page. After an error it ends.
 func (c *Client) List(ctx context.Context, f Filter) iter.Seq2[*Call, error] {
-	return func(yield func(*Call, error) bool) {
-		next := "/v1/calls"
-		if q := f.query().Encode(); q != "" {
-			next += "?" + q
-		}
-		for next != "" {
-			var page []*Call
+	next := "/v1/calls"
+	if q := f.query().Encode(); q != "" {
+		next += "?" + q
+	}
+	return pages[Call](ctx, c, next)
+}
+
+// pages yields the elements of a list, page after page from the first one on.
+func pages[T any](ctx context.Context, c *Client, first string) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		for next := first; next != ""; {
+			var page []*T
 			header, err := c.do(ctx, http.MethodGet, next, nil, nil, &page)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			for _, call := range page {
-				if !yield(call, nil) {
+			for _, v := range page {
+				if !yield(v, nil) {
 					return
 				}
 			}

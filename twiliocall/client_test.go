@@ -158,6 +158,7 @@ func TestAStreamThatBreaksIsResumed(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests++
 		last := r.Header.Get("Last-Event-ID")
+		w.Header().Set("Content-Type", "text/event-stream")
 		switch requests {
 		case 1:
 			fmt.Fprint(w, "id: 7\ndata: {\"type\":\"TwilioCall.ringing\"}\n\n: still here\n\nid: 8\ndata: {\"type\"")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"testing"
 
@@ -14,7 +15,22 @@ import (
 )
 
 // client talks to a server of its own, whose calls ring a phone that answers them all.
-var client *twiliocall.Client
+var (
+	client *twiliocall.Client
+	config twiliocall.Config
+)
+
+// clientWith is another client of the same account.
+func clientWith(t *testing.T, transport *http.Client) *twiliocall.Client {
+	t.Helper()
+	cfg := config
+	cfg.HTTP = transport
+	c, err := twiliocall.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -42,7 +58,8 @@ func TestMain(m *testing.M) {
 		}
 		defer srv.Close(ctx)
 		sid, token := srv.Credentials()
-		client, err = twiliocall.New(twiliocall.Config{URL: srv.URL(), AccountSID: sid, AuthToken: token})
+		config = twiliocall.Config{URL: srv.URL(), AccountSID: sid, AuthToken: token}
+		client, err = twiliocall.New(config)
 		if err != nil {
 			panic(err)
 		}

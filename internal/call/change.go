@@ -96,6 +96,9 @@ type Callback struct {
 	Params     url.Values
 	CreatedAt  time.Time
 
+	WebhookSID string // WH… of the webhook that is sent Body; "" for a status callback
+	Body       []byte // a CloudEvent
+
 	// Delivery marks, outside the epoch guard.
 	Attempts  int
 	DueAt     time.Time // not before; zero is at once

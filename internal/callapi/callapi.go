@@ -30,14 +30,30 @@ type Store interface {
 	CreateTrunk(ctx context.Context, t *call.Trunk) error
 	Trunks(ctx context.Context) ([]call.Trunk, error)
 	DeleteTrunk(ctx context.Context, accountSID, sid string) error
+
+	// DeleteWebhook removes a webhook with what is owed to it.
+	DeleteWebhook(ctx context.Context, accountSID, sid string) error
+	// Deliveries lists what a webhook was or is to be sent, in a state: pending, delivered or dead.
+	Deliveries(ctx context.Context, f call.ListFilter, webhookSID, state string) (page []*call.Delivery, more bool, err error)
+	// ResendDelivery makes a dead delivery due again; call.ErrNotFound when there is none.
+	ResendDelivery(ctx context.Context, accountSID, webhookSID, id string) error
+}
+
+// Webhooks keeps the webhooks of the accounts. Its errors are those of package call.
+type Webhooks interface {
+	Create(ctx context.Context, w *call.Webhook) error
+	Get(ctx context.Context, accountSID, sid string, scope ...string) (*call.Webhook, error)
+	List(ctx context.Context, f call.ListFilter) (page []*call.Webhook, more bool, err error)
+	Update(ctx context.Context, w *call.Webhook) error
 }
 
 // Config is what the API stands on.
 type Config struct {
-	Calls Calls
-	Store Store
-	Gate  *auth.Gate // tells who asks
-	Bus   *bus.Bus
+	Calls    Calls
+	Store    Store
+	Webhooks Webhooks
+	Gate     *auth.Gate // tells who asks
+	Bus      *bus.Bus
 	// RoutingChanged is told when a trunk was added or removed.
 	RoutingChanged func(context.Context) error
 	// Closing ends the streams when the server shuts down.
@@ -64,6 +80,7 @@ func New(cfg Config) http.Handler {
 	r.Use(tellRoute, a.authenticate)
 	h := a.describe(r)
 	a.calls(h)
+	a.webhooks(h)
 	describeStreams(h.OpenAPI())
 	r.Get("/v1/calls/{sid}/events", a.events)
 	r.Get("/v1/events", a.accountEvents)

@@ -92,6 +92,14 @@ func (f *fake) AccountEvents(_ context.Context, of, sid string, after, upTo int6
 	return page, f.err
 }
 
+func (f *fake) DeleteWebhook(context.Context, string, string) error { return f.err }
+
+func (f *fake) Deliveries(context.Context, call.ListFilter, string, string) ([]*call.Delivery, bool, error) {
+	return nil, false, f.err
+}
+
+func (f *fake) ResendDelivery(context.Context, string, string, string) error { return call.ErrNotFound }
+
 func (f *fake) CreateTrunk(_ context.Context, t *call.Trunk) error {
 	if slices.ContainsFunc(f.trunks, func(have call.Trunk) bool { return have.Name == t.Name }) {
 		return call.ErrConflict

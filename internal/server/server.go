@@ -154,7 +154,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if dsn == "" {
 		dsn = filepath.Join(s.cfg.Data, "offhook.db")
 	}
-	s.store, err = store.Open(ctx, store.Config{DSN: dsn, Clock: s.cfg.Clock, Log: s.log, Feed: s.bus})
+	s.store, err = store.Open(ctx, store.Config{DSN: dsn, Clock: s.cfg.Clock, Log: s.log, Feed: s.bus, Due: func() { s.dispatcher.Wake() }})
 	if err != nil {
 		return err
 	}
@@ -239,6 +239,11 @@ func (s *Server) openHooks(context.Context) error {
 				return "", false
 			}
 			return a.AuthToken, true
+		},
+		Webhook: func(accountSID, sid string) (*call.Webhook, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return s.store.Webhooks().Get(ctx, accountSID, sid)
 		},
 		Notify: func(n call.Notification) {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -401,7 +406,7 @@ func (s *Server) apis() (twilioAPI, callAPI http.Handler) {
 		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
 	callAPI = callapi.New(callapi.Config{
-		Calls: s.manager, Store: s.store, Gate: gate, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
+		Calls: s.manager, Store: s.store, Webhooks: s.store.Webhooks(), Gate: gate, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
 		BaseURL: s.baseURL, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
 	return twilioAPI, callAPI

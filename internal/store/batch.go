@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -16,8 +17,9 @@ import (
 type writeConn struct {
 	conn  *sql.Conn
 	d     *dialect
-	stmts map[string]*sql.Stmt // by the text before rebinding
-	pos   int64                // of the last event
+	stmts map[string]*sql.Stmt       // by the text before rebinding
+	pos   int64                      // of the last event
+	hooks map[string][]*call.Webhook // by account; nil: to be read
 }
 
 // eraBits is how many events a connection can write, as a power of two. Each has positions of its own, above those of
@@ -77,6 +79,7 @@ type batch struct {
 	// repeated are the calls whose last write may have been committed without anybody knowing.
 	repeated map[string]bool
 	rows     [len(tables)][][]any // inserts to do at the end, by table
+	owed     bool                 // some of them are for webhooks
 	changed  []string             // SIDs of calls that were stored before and may have changed
 }
 
@@ -84,6 +87,9 @@ type batch struct {
 func (b *batch) exec(query string, args ...any) (int64, error) {
 	if strings.HasPrefix(query, "UPDATE calls") || strings.HasPrefix(query, "DELETE FROM calls") {
 		b.notes(args)
+	}
+	if strings.Contains(query[:min(len(query), len("DELETE FROM webhooks"))], " webhooks") { // however it is written
+		b.conn.hooks = nil
 	}
 	st, err := b.conn.stmt(b.ctx, query) //nolint:sqlclosecheck // closed with its connection
 	if err != nil {
@@ -116,6 +122,18 @@ func (b *batch) guarded(refusal error, query string, args ...any) error {
 
 // scan runs a query that returns rows of one column.
 func (b *batch) scan(each func(string), query string, args ...any) error {
+	return b.rowsOf(func(r scanner) error {
+		var s string
+		if err := r.Scan(&s); err != nil {
+			return err
+		}
+		each(s)
+		return nil
+	}, query, args...)
+}
+
+// rowsOf runs a query and hands each row to scan.
+func (b *batch) rowsOf(scan func(scanner) error, query string, args ...any) error {
 	st, err := b.conn.stmt(b.ctx, query) //nolint:sqlclosecheck // closed with its connection
 	if err != nil {
 		return err
@@ -124,14 +142,7 @@ func (b *batch) scan(each func(string), query string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return scanAll(rows, func(r scanner) error {
-		var s string
-		if err := r.Scan(&s); err != nil {
-			return err
-		}
-		each(s)
-		return nil
-	})
+	return scanAll(rows, scan)
 }
 
 // apply writes all jobs: first the new calls together, then what each job runs in order, at last the
@@ -165,6 +176,9 @@ func (b *batch) apply(jobs []*job) ([]error, error) {
 	for _, row := range b.rows[eventRows] {
 		b.conn.pos++
 		row[eventPos] = b.conn.pos
+	}
+	if err := b.owe(); err != nil {
+		return nil, err
 	}
 	for t, rows := range b.rows {
 		if err := b.insert(tables[t], rows); err != nil {

@@ -229,6 +229,9 @@ func unclaim(c *call.Call, from call.Status, epoch int64, ch call.Change) func(b
 			if _, err := b.exec("DELETE FROM events WHERE call_sid = ? AND seq = ?", sid, e.Seq); err != nil {
 				return err
 			}
+			if _, err := b.exec("DELETE FROM outbox WHERE call_sid = ? AND seq = ? AND webhook_sid <> ''", sid, e.Seq); err != nil {
+				return err
+			}
 		}
 		for _, cb := range callbacks {
 			if _, err := b.exec("DELETE FROM outbox WHERE id = ?", cb.ID); err != nil {
@@ -260,7 +263,9 @@ func again(b *batch, args []any, epoch int64, rows []rowOf, refusal error) (miss
 		// An answer that was not acknowledged was not given: the end has the place of its event.
 		switch r.table {
 		case eventRows:
-			_, err = b.exec("DELETE FROM events WHERE call_sid = ? AND seq >= ?", sid, r.values[1])
+			if _, err = b.exec("DELETE FROM events WHERE call_sid = ? AND seq >= ?", sid, r.values[1]); err == nil {
+				_, err = b.exec("DELETE FROM outbox WHERE call_sid = ? AND seq >= ? AND webhook_sid <> '' AND state = 'pending'", sid, r.values[1])
+			}
 		case callbackRows:
 			_, err = b.exec("DELETE FROM outbox WHERE call_sid = ? AND seq >= ? AND url = ? AND state = 'pending'", sid, r.values[3], r.values[5])
 		}

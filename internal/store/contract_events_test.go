@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"database/sql"
+	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -207,4 +209,82 @@ func testMigrateEvents(t *testing.T, b backend) {
 	must(t, s.Close())
 	must(t, second(p.DownTo(t.Context(), 7)))
 	must(t, second(p.Up(t.Context())))
+}
+
+// testOwed: what is owed to webhooks is stored with the event, or not at all.
+func testOwed(t *testing.T, b backend) {
+	due := 0
+	s, err := store.Open(t.Context(), store.Config{DSN: b.address(t), Node: "node-1", Due: func() { due++ }})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	hooks := s.Webhooks()
+	hook := func(sid, of string, names ...string) *call.Webhook {
+		w := &call.Webhook{URL: "https://app.example/" + sid, Events: names, Secret: "whsec_x"}
+		w.Record = call.Record{SID: sid, AccountSID: of, DateCreated: morning, DateUpdated: morning}
+		must(t, hooks.Create(t.Context(), w))
+		return w
+	}
+	owed := func(w *call.Webhook) (ids []string) {
+		t.Helper()
+		list, _, err := s.Deliveries(t.Context(), call.ListFilter{AccountSID: w.AccountSID, Limit: 1000}, w.SID, "pending")
+		must(t, err)
+		for _, d := range slices.Backward(list) {
+			var e struct {
+				ID   string
+				Data struct{ ID string }
+			}
+			must(t, json.Unmarshal(d.Body, &e))
+			if d.URL != w.URL || e.Data.ID != d.CallSID || d.WebhookSID != w.SID {
+				t.Errorf("%+v is owed to %+v", d, w)
+			}
+			ids = append(ids, e.ID)
+		}
+		return ids
+	}
+	lives(t, s, 1, 1) // nobody is told
+	all, some, others := hook("WH1", account), hook("WH2", account, "completed"), hook("WH3", other)
+	lives(t, s, 4, 10)
+	stored, err := s.AccountEvents(t.Context(), account, "", 0, 1<<62, 1000)
+	must(t, err)
+	var want, completed []string
+	for _, e := range stored[5:] {
+		want = append(want, e.ID)
+		if e.Name == "completed" {
+			completed = append(completed, e.ID)
+		}
+	}
+	for w, want := range map[*call.Webhook][]string{all: want, some: completed} {
+		got := owed(w)
+		slices.Sort(got)
+		slices.Sort(want)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", w.SID, d)
+		}
+	}
+	if n := len(owed(others)); n != 4*5 || due == 0 {
+		t.Errorf("%d events for the other account, %d times due", n, due)
+	}
+
+	// A refused write owes nothing.
+	c := create(t, s, newCall(morning))
+	before := len(owed(all))
+	c.Status = call.InProgress
+	if err := s.SaveCall(t.Context(), c, call.Ringing, changeOf(c, 1, "answered", "")); err == nil {
+		t.Error("a save from another status")
+	}
+	if n := len(owed(all)); n != before {
+		t.Errorf("%d events are owed, want %d", n, before)
+	}
+	// What a webhook becomes counts from then on.
+	some.Events = []string{"busy"}
+	must(t, hooks.Update(t.Context(), some))
+	must(t, s.DeleteWebhook(t.Context(), account, all.SID))
+	if err := s.DeleteWebhook(t.Context(), account, others.SID); !errors.Is(err, call.ErrNotFound) {
+		t.Errorf("another account's: %v", err)
+	}
+	before = len(owed(some))
+	lives(t, s, 1, 1)
+	if n := len(owed(some)); n != before || len(owed(all)) > 0 {
+		t.Errorf("%d owed, want %d; %d to a deleted one", n, before, len(owed(all)))
+	}
 }

@@ -10,7 +10,9 @@ import (
 
 const (
 	eventColumns        = "call_sid, seq, id, account_sid, name, time, data, pos"
-	eventPos            = 7 // its place there; set by the writer
+	eventAccount        = 3 // places there
+	eventName           = 4
+	eventPos            = 7 // set by the writer
 	notificationColumns = "sid, call_sid, account_sid, code, level, message, time, request_method, request_url, " +
 		"request_params, response_headers, response_body"
 
@@ -45,15 +47,20 @@ func changeRows(ch call.Change) []rowOf {
 	return rows
 }
 
+// eventOf reads a row back, as it is.
+func eventOf(v []any) call.Event {
+	return call.Event{
+		CallSID: v[0].(string), Seq: int(v[1].(int64)), ID: v[2].(string), AccountSID: v[eventAccount].(string), Name: v[eventName].(string),
+		Time: time.UnixMicro(v[5].(int64)).UTC(), Snapshot: []byte(v[6].(string)), Pos: v[eventPos].(int64),
+	}
+}
+
 // eventsOf reads rows back; nil when one cannot be read without those that were stored before it.
 func eventsOf(rows [][]any) []call.Event {
 	events := make([]call.Event, len(rows))
 	for i, v := range rows {
 		e := &events[i]
-		*e = call.Event{
-			CallSID: v[0].(string), Seq: int(v[1].(int64)), ID: v[2].(string), AccountSID: v[3].(string), Name: v[4].(string),
-			Time: time.UnixMicro(v[5].(int64)).UTC(), Snapshot: []byte(v[6].(string)), Pos: v[eventPos].(int64),
-		}
+		*e = eventOf(v)
 		switch {
 		case len(e.Snapshot) > 0:
 		case i > 0 && events[i-1].CallSID == e.CallSID:

@@ -14,7 +14,7 @@ import (
 // the sweeper removes them.
 
 const outboxColumns = "id, call_sid, account_sid, seq, method, url, params, created_at, attempts, due_at, last_error, " +
-	"state, delivered_at"
+	"state, delivered_at, webhook_sid"
 
 const (
 	dueCallbacks = "SELECT " + outboxColumns + " FROM outbox WHERE state = 'pending' AND call_sid IN (" +
@@ -32,9 +32,13 @@ func callbackRow(cb *call.Callback) rowOf {
 	if due.IsZero() {
 		due = cb.CreatedAt // so that rows to retry and new ones take their turns
 	}
+	params := string(cb.Body)
+	if cb.WebhookSID == "" {
+		params = cb.Params.Encode()
+	}
 	return rowOf{callbackRows, []any{
-		cb.ID, cb.CallSID, cb.AccountSID, int64(cb.Seq), cb.Method, cb.URL, cb.Params.Encode(), micros(cb.CreatedAt),
-		int64(cb.Attempts), micros(due), cb.LastError, "pending", int64(0),
+		cb.ID, cb.CallSID, cb.AccountSID, int64(cb.Seq), cb.Method, cb.URL, params, micros(cb.CreatedAt),
+		int64(cb.Attempts), micros(due), cb.LastError, "pending", int64(0), cb.WebhookSID,
 	}}
 }
 
@@ -42,8 +46,12 @@ func scanCallback(r scanner) (cb call.Callback, err error) {
 	var params string
 	var ignored any
 	if err = r.Scan(&cb.ID, &cb.CallSID, &cb.AccountSID, &cb.Seq, &cb.Method, &cb.URL, &params,
-		asTime{&cb.CreatedAt}, &cb.Attempts, asTime{&cb.DueAt}, &cb.LastError, &ignored, &ignored); err != nil {
+		asTime{&cb.CreatedAt}, &cb.Attempts, asTime{&cb.DueAt}, &cb.LastError, &ignored, &ignored, &cb.WebhookSID); err != nil {
 		return cb, err
+	}
+	if cb.WebhookSID != "" {
+		cb.Body = []byte(params)
+		return cb, nil
 	}
 	if cb.Params, err = url.ParseQuery(params); err != nil {
 		return cb, fmt.Errorf("parameters of callback %s: %w", cb.ID, err)

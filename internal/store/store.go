@@ -41,7 +41,8 @@ type Config struct {
 
 	KeepDelivered time.Duration // how long a delivered callback is kept; default 30 days
 
-	Feed Feed // is told of what is stored; default nobody
+	Feed Feed   // is told of what is stored; default nobody
+	Due  func() // is told that something is due to a webhook, after the commit; must not block
 }
 
 // Feed is told of events after the commit that stored them and before anybody hears of it, by one goroutine.

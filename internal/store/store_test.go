@@ -65,6 +65,7 @@ func contract(t *testing.T, b backend) {
 		{"delete removes an ended call with all it has", testDelete},
 		{"events are in order and continue", testEvents},
 		{"events of an account are told in order and as they are stored", testAccountEvents},
+		{"what is owed to webhooks is stored with the event", testOwed},
 		{"events of the first schema get positions", testMigrateEvents},
 		{"every filter selects", testFilters},
 		{"pages go on and back", testPages},

@@ -98,7 +98,9 @@ type writer struct {
 	conn *writeConn // nil: to be opened by the next batch
 
 	feed   Feed    // nil: none
+	due    func()  // told of callbacks for webhooks
 	stored [][]any // the events of the last commit
+	owed   bool    // with some
 	gap    bool    // events may be stored that the feed was not told of
 
 	liveLane chan *job
@@ -140,7 +142,7 @@ func newWriter(db *sql.DB, d *dialect, cfg Config, seq *sequence, committed func
 		return make(chan *job, n)
 	}
 	w := &writer{
-		db: db, d: d, log: cfg.Log, seq: seq, feed: cfg.Feed, clock: cfg.Clock, metrics: newMetrics(),
+		db: db, d: d, log: cfg.Log, seq: seq, feed: cfg.Feed, due: cfg.Due, clock: cfg.Clock, metrics: newMetrics(),
 		liveLane: lane(cfg.LiveLane, defaultLiveLane), apiLane: lane(cfg.APILane, defaultAPILane),
 		quit: make(chan struct{}), gone: make(chan struct{}), committed: committed,
 		patience: patience, probe: cfg.Clock.NewTimer(time.Hour), repeated: make(map[string]bool),
@@ -537,10 +539,11 @@ func (w *writer) transact(jobs []*job) (verdicts []error, committing bool, err e
 	if err == nil {
 		committing = true
 		if _, err = b.exec("COMMIT"); err == nil {
-			w.stored = b.rows[eventRows]
+			w.stored, w.owed = b.rows[eventRows], w.owed || b.owed
 		}
 	}
 	if err != nil {
+		w.conn.hooks = nil // what was read may be taken back
 		if _, rollback := b.exec("ROLLBACK"); rollback != nil {
 			w.drop() // whatever state it is in, the next batch starts with another one
 		}
@@ -553,6 +556,10 @@ func (w *writer) transact(jobs []*job) (verdicts []error, committing bool, err e
 func (w *writer) tell() {
 	rows := w.stored
 	w.stored = nil
+	if w.owed && w.due != nil {
+		w.due()
+	}
+	w.owed = false
 	w.gap = w.gap || w.undoing.Load()
 	if w.feed == nil || w.undoing.Load() || len(rows) == 0 && !w.gap {
 		return

@@ -38,6 +38,8 @@ type Request struct {
 	URL    string     // absolute, byte for byte as configured, with its connection overrides and credentials
 	Params url.Values // a POST's form, or added to a GET's query; one value for each name
 	Token  string     // idempotency token, the same for every retry of the same thing; "" makes a new one
+
+	event *event // to be sent instead of Params
 }
 
 // Response is an application's answer.
@@ -73,6 +75,7 @@ const (
 	kindDocument kind = iota // TwiML, text or audio
 	kindMedia                // audio only: no parameters, no signature
 	kindCallback             // nothing: it is read as far as a notification shows it
+	kindEvent                // as of a callback; its redirects are not followed (Standard Webhooks)
 )
 
 // attempt makes a request with the retries that its overrides ask for. The answer may have any status. ask, if
@@ -88,7 +91,7 @@ func (c *Client) attempt(ctx context.Context, span *telemetry.Span, r Request, k
 	if err != nil {
 		return nil, &failure{err: twilio.Err(11100, Redact(r.URL)).With(err)}
 	}
-	if r.Token == "" && k != kindMedia {
+	if r.Token == "" && k != kindMedia && k != kindEvent {
 		r.Token = rand.Text()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -143,6 +146,9 @@ func (x *exchange) follow(ctx context.Context, target string) (*Response, *failu
 			return resp, f
 		}
 		location := a.header.Get("Location")
+		if x.kind == kindEvent {
+			return resp, nil
+		}
 		if !redirects(a.status) || location == "" {
 			if a.status >= 300 && a.status < 400 && (a.status != http.StatusNotModified || x.ask == nil) {
 				return resp, &failure{err: twilio.Err(11206, fmt.Sprintf("status %d leads nowhere", a.status))}

@@ -54,6 +54,10 @@ func (d *Dispatcher) deliver(ctx context.Context, it *item) {
 		}
 		return
 	}
+	if it.WebhookSID != "" {
+		d.deliverEvent(ctx, it)
+		return
+	}
 	token, ok := d.cfg.Token(it.AccountSID)
 	if !ok {
 		d.failed(ctx, it, nil, twilio.Err(11200, "the account "+it.AccountSID+" is not known now"))
@@ -83,7 +87,11 @@ func (d *Dispatcher) deliver(ctx context.Context, it *item) {
 	case f != nil: // redirects that end nowhere
 		d.notify(it, resp, f.err)
 	}
-	o.again = false
+	d.delivered(ctx, it)
+}
+
+func (d *Dispatcher) delivered(ctx context.Context, it *item) {
+	it.outcome.again = false
 	d.count.delivered.Add(1)
 	d.count.lag.Observe(d.cfg.Clock.Now().Sub(it.CreatedAt).Seconds())
 	d.mark(ctx, it, func(ctx context.Context) error { return d.cfg.Outbox.Delivered(ctx, it.ID) })
@@ -188,6 +196,10 @@ func (d *Dispatcher) trace(it *item, result string) {
 	if what == "" {
 		what = "event"
 	}
+	if it.WebhookSID != "" {
+		d.cfg.Trace(it.CallSID, fmt.Sprintf("webhook %s: POST %s: %s", it.WebhookSID, Redact(it.URL), result))
+		return
+	}
 	d.cfg.Trace(it.CallSID, fmt.Sprintf("status callback %s: %s %s: %s", what, it.Method, Redact(it.URL), result))
 }
 
@@ -197,6 +209,9 @@ func (d *Dispatcher) notify(it *item, resp *Response, err *twilio.Error) {
 		SID: twilio.NewSID(twilio.NotificationPrefix), CallSID: it.CallSID, AccountSID: it.AccountSID,
 		Code: err.Code, Level: twilio.Level(err.Code), Message: err.Message, Time: d.cfg.Clock.Now(),
 		RequestMethod: it.Method, RequestURL: Redact(it.URL), RequestParams: it.Params.Encode(),
+	}
+	if it.WebhookSID != "" {
+		n.RequestParams = string(it.Body)
 	}
 	if resp != nil {
 		var b bytes.Buffer

@@ -53,6 +53,8 @@ type DispatcherConfig struct {
 	Outbox Outbox
 	// Token is the auth token of an account; false when there is no such account now. It must not block for long.
 	Token func(accountSID string) (string, bool)
+	// Webhook is the webhook of that SID of an account, call.ErrNotFound when it is gone. It must not block for long.
+	Webhook func(accountSID, sid string) (*call.Webhook, error)
 	// Notify takes the notification of a callback that got an error; Trace a line for the call's timeline
 	// about every attempt. Both may be nil, and are called from many goroutines.
 	Notify func(call.Notification)
@@ -61,10 +63,11 @@ type DispatcherConfig struct {
 	Log    *slog.Logger // default discards
 }
 
-// Dispatcher delivers status callbacks from the outbox: at least once, in order for each call and URL, calls
+// Dispatcher delivers status callbacks and events for webhooks from the outbox: at least once, in order for each call and URL, calls
 // in parallel. A callback is delivered when the server answered with any status but 429, 502, 503 or 504,
 // or one that the URL's own retry policy names. Everything else is tried again after 1 s to 5 min, for
-// 24 h. A callback waits at most 30 s behind an earlier one, then goes before it.
+// 24 h. A callback waits at most 30 s behind an earlier one, then goes before it. What a webhook is sent is
+// delivered when it answered 2xx; 410 gives it up, everything else is tried again.
 //
 // Run is the only goroutine that touches the state below; deliveries run in their own and report to it.
 type Dispatcher struct {

@@ -47,6 +47,9 @@ func (x *exchange) hop(ctx context.Context, method, target string, params url.Va
 	if method == http.MethodPost {
 		form = params.Encode()
 	}
+	if x.request.event != nil {
+		form = string(x.request.event.body)
+	}
 	for challenged := false; ; challenged = true {
 		req, err := http.NewRequestWithContext(ctx, method, u.String(), strings.NewReader(form))
 		if err != nil {
@@ -84,6 +87,11 @@ func (x *exchange) header(req *http.Request, target string, params url.Values) {
 	h := req.Header
 	h.Set("User-Agent", x.c.h.cfg.UserAgent)
 	h.Set("Accept", "*/*")
+	if e := x.request.event; e != nil {
+		e.header(h)
+		x.span.Inject(h)
+		return
+	}
 	h.Set("Cache-Control", "max-age=259200")
 	if req.Method == http.MethodPost {
 		h.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
@@ -148,7 +156,7 @@ func (x *exchange) roundTrip(ctx context.Context, req *http.Request) (*answer, *
 		f := classify(ctx, err)
 		f.stage = final // part of the answer is here: no retry
 		return a, f
-	case over && resp.StatusCode < 300 && x.kind != kindCallback:
+	case over && resp.StatusCode < 300 && x.kind != kindCallback && x.kind != kindEvent:
 		return a, &failure{err: twilio.Err(11750, fmt.Sprintf("%s sent more than %d bytes", Redact(req.URL.String()), limit))}
 	}
 	return a, nil

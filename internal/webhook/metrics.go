@@ -19,13 +19,13 @@ type metrics struct {
 	failures *prometheus.CounterVec   // kind, code
 }
 
-const kinds = 3
+const kinds = 4
 
-func (k kind) String() string { return [kinds]string{"twiml", "media", "callback"}[k] }
+func (k kind) String() string { return [kinds]string{"twiml", "media", "callback", "event"}[k] }
 
 // spanName says what a request is for.
 func (k kind) spanName() string {
-	return [kinds]string{"fetch TwiML", "fetch media", "status callback"}[k]
+	return [kinds]string{"fetch TwiML", "fetch media", "status callback", "webhook"}[k]
 }
 
 func newMetrics() *metrics {
