@@ -59,7 +59,9 @@ func TestACallTokenGrantsTheCallersNumber(t *testing.T) {
 	}
 	changed := strings.Replace(plain, ".ey", ".eY", 1)
 	other := w.tokenOf(&call.Call{SID: "CA1", AccountSID: twilio.NewSID("AC"), From: "+15550108", To: "+15550199"})
-	for what, text := range map[string]string{"text": "x", "JSON": "{}", "changed": changed, "another account's": other, "cut": plain[:len(plain)-40]} {
+	forger := &Manager{Config: Config{TokenKey: randomKey(), Clock: clock.System}}
+	forged := forger.tokenOf(&call.Call{SID: "CA1", AccountSID: w.account.SID, From: "+15550108", To: "+15550199"})
+	for what, text := range map[string]string{"forged": forged, "text": "x", "JSON": "{}", "changed": changed, "another account's": other, "cut": plain[:len(plain)-40]} {
 		if _, code := create("+15550108", "", text); code != 20001 {
 			t.Errorf("%s: %d", what, code)
 		}
