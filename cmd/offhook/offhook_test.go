@@ -273,7 +273,7 @@ func (s *fakeServer) serve(w http.ResponseWriter, r *http.Request) {
 	answer, ok := fakeAnswers[r.Method+" "+path]
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprintf(w, `{"code":20404,"message":"The requested resource %s was not found","status":404}`, path)
+		fmt.Fprintf(w, `{"code":20404,"message":"The requested resource %[1]s was not found","detail":"The requested resource %[1]s was not found","status":404}`, path)
 		return
 	}
 	if strings.HasSuffix(path, "/events") {

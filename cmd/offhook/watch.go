@@ -14,7 +14,7 @@ import (
 )
 
 type callWatchCommand struct {
-	SID string `arg:"" name:"sid" help:"The call, CA…"`
+	SID string `arg:"" name:"sid" optional:"" help:"The call, CA…; without one all calls of the account."`
 	output
 	remote
 }
@@ -22,7 +22,10 @@ type callWatchCommand struct {
 func (callWatchCommand) Help() string {
 	return `Shows what happened so far and then what happens, in seconds since the call was made: its statuses, and below them what it says, hears and fetches.
 
-    offhook call watch CA0123456789abcdef0123456789abcdef`
+Without a call it shows the statuses of all calls from now on, until it is stopped.
+
+    offhook call watch CA0123456789abcdef0123456789abcdef
+    offhook call watch -o json`
 }
 
 func (c *callWatchCommand) Run(ctx context.Context, a *app) error {
@@ -30,8 +33,31 @@ func (c *callWatchCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if c.SID == "" {
+		return watchAll(ctx, a, client, c.Output)
+	}
 	_, err = watch(ctx, a, client, c.SID, c.Output)
 	return err
+}
+
+// watchAll writes what happens to the calls of the account, until ctx is done.
+func watchAll(ctx context.Context, a *app, client *apiclient.Client, form string) error {
+	for e, err := range client.AccountEvents(ctx) {
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		entry, err := newEntry(e)
+		if err != nil {
+			return err
+		}
+		if err := entry.writeOf(a.out, form); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finalStatuses end a call, and with it its event stream.
@@ -83,6 +109,29 @@ func newEntry(e apiclient.Event) (entry, error) {
 		return entry{Time: body.Time, Trace: body.Text}, nil
 	}
 	return entry{Time: body.Time, Event: strings.TrimPrefix(e.Name, "TwilioCall."), Call: body.Data}, nil
+}
+
+// writeOf writes an entry of one call among many.
+func (e entry) writeOf(w io.Writer, form string) error {
+	if form == "json" {
+		return json.NewEncoder(w).Encode(e)
+	}
+	var call struct {
+		ID, From, To string
+		Call         *struct{ ID, From, To string } // of an event about a recording
+	}
+	if err := json.Unmarshal(e.Call, &call); err != nil {
+		return fmt.Errorf("event %s: %w", e.Event, err)
+	}
+	if c := call.Call; c != nil {
+		call.ID, call.From, call.To = c.ID, c.From, c.To
+	}
+	line := "%s  %s  %-20s %s → %s\n"
+	if form == "tsv" {
+		line = "%s\t%s\t%s\t%s\t%s\n"
+	}
+	_, err := fmt.Fprintf(w, line, e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), call.ID, e.Event, call.From, call.To)
+	return err
 }
 
 // timeline writes entries in the form asked for.

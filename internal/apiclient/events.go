@@ -40,7 +40,7 @@ func (c *Client) stream(ctx context.Context, path string) iter.Seq2[Event, error
 			return
 		}
 		for e, err := range client.Stream(ctx, path, "", nil) {
-			if !yield(e, c.explain(err)) {
+			if !yield(e, c.Explain(err)) {
 				return
 			}
 		}
@@ -54,8 +54,8 @@ func (c *Client) TwilioCall() (*twiliocall.Client, error) {
 	})
 }
 
-// explain is an error of twiliocall as this package tells it.
-func (c *Client) explain(err error) error {
+// Explain is an error of twiliocall as this package tells it.
+func (c *Client) Explain(err error) error {
 	var p *twiliocall.Problem
 	var op *net.OpError
 	switch {
