@@ -10,13 +10,11 @@ const accountsPath = base + "/Accounts"
 
 // accountBody is an account as it is answered.
 type accountBody struct {
-	Sid, Status, Type             string
-	FriendlyName                  string            `json:"friendly_name"`
-	OwnerAccountSid               string            `json:"owner_account_sid"`
-	AuthToken                     string            `json:"auth_token"`
-	Uri                           string            `json:"uri"`
-	SubresourceUris               map[string]string `json:"subresource_uris"`
-	DateCreated, DateUpdated, Any string
+	Sid, Status, Uri string
+	FriendlyName     string            `json:"friendly_name"`
+	OwnerAccountSid  string            `json:"owner_account_sid"`
+	AuthToken        string            `json:"auth_token"`
+	SubresourceUris  map[string]string `json:"subresource_uris"`
 }
 
 func (w *world) account(status int, a answer) (v accountBody) {
