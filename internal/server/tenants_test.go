@@ -31,6 +31,7 @@ type endpoint struct {
 	body  string // parameters, or JSON under /v1/calls; $name is a resource
 	keys  bool   // API keys are refused
 	path  string // instead of the pattern
+	none  bool   // the tenant has none either: 404
 }
 
 // endpoints must have every route of both APIs.
@@ -200,6 +201,14 @@ var endpoints = []endpoint{
 	{route: "POST /v1/calls/{id}/stopRecording", names: "live"},
 	{route: "GET /v1/calls/{sid}/events", names: "live"},
 	{route: "GET /v1/events"},
+	{route: "GET /v1/webhooks"},
+	{route: "POST /v1/webhooks", body: `{"url": "http://127.0.0.1:9/"}`},
+	{route: "GET /v1/webhooks/{id}", names: "webhook"},
+	{route: "PATCH /v1/webhooks/{id}", names: "webhook", body: `{"events": ["completed"]}`},
+	{route: "DELETE /v1/webhooks/{id}", names: "webhook"},
+	{route: "POST /v1/webhooks/{id}/rotateSecret", names: "webhook"},
+	{route: "GET /v1/webhooks/{id}/deliveries", names: "webhook"},
+	{route: "POST /v1/webhooks/{id}/deliveries/{delivery}/resend", names: "webhook none", none: true},
 	{route: "GET /v1/trunks"},
 	{route: "POST /v1/trunks", body: `{"name": "$word", "host": "192.0.2.4"}`},
 	{route: "DELETE /v1/trunks/{sid}", names: "carrier"},
@@ -282,11 +291,11 @@ func (w *tenants) madeWith(as credentials, path, body string) (sid, secret strin
 	w.t.Helper()
 	path = strings.Replace(path, "…", "/2010-04-01/Accounts/"+as.of, 1)
 	status, answer := w.do(as, "POST", path, w.fill(body, nil))
-	var v struct{ Sid, Secret, AuthToken string }
+	var v struct{ Sid, ID, Secret, AuthToken string }
 	if err := json.Unmarshal([]byte(strings.Replace(answer, "auth_token", "AuthToken", 1)), &v); err != nil || status != http.StatusCreated {
 		w.t.Fatalf("POST %s: %d %s", path, status, answer)
 	}
-	return v.Sid, v.Secret + v.AuthToken
+	return v.Sid + v.ID, v.Secret + v.AuthToken
 }
 
 // subaccount makes an account of the operator's, and furnishes it.
@@ -308,6 +317,8 @@ func (w *tenants) furnish(as credentials) *tenant {
 	t := &tenant{token: as, sids: is}
 	key, secret := w.madeWith(as, "…/Keys.json", "")
 	t.key = credentials{"a key of " + as.name, key, secret, as.of}
+	is["webhook"] = w.made(as, "/v1/webhooks", `{"url": "http://127.0.0.1:9/"}`)
+	is["none"] = "none"
 	is["application"] = w.made(as, "…/Applications.json", "VoiceUrl=http://127.0.0.1:9/")
 	for name, path := range map[string]string{
 		"key2": "…/Keys.json", "key3": "…/SigningKeys.json", "elastic": "/v1/Trunks", "byoc": "/v1/ByocTrunks", "policy": "/v1/ConnectionPolicies",
@@ -454,7 +465,9 @@ func (w *tenants) foreign(owner *tenant, others ...credentials) {
 
 // shows reports whether an answer has a SID of the tenant's.
 func (t *tenant) shows(answer string) bool {
-	return slices.ContainsFunc(slices.Collect(maps.Values(t.sids)), func(sid string) bool { return strings.Contains(answer, sid) })
+	return slices.ContainsFunc(slices.Collect(maps.Values(t.sids)), func(sid string) bool {
+		return twilio.IsSID(sid, "") && strings.Contains(answer, sid)
+	})
 }
 
 // own asks for all that t has, deletions last and the deepest first; all is let in, but that which an API key may not.
@@ -476,7 +489,7 @@ func (w *tenants) own(t *tenant, as credentials, key bool) {
 		}
 		method, path, body := w.request(e, t, t.token.of)
 		status, answer := w.do(as, method, path, body)
-		if want := key && e.keys; refused(status) != want || status >= 500 {
+		if want := key && e.keys || e.none; refused(status) != want || status >= 500 {
 			w.t.Errorf("%s as %s: %d %s", method+" "+path, as.name, status, answer)
 		}
 	}
