@@ -32,6 +32,7 @@ type commands struct {
 	Trunks     trunksCommand     `cmd:"" help:"Manage the SIP carriers that calls leave through."`
 	Recordings recordingsCommand `cmd:"" help:"List, save and delete what calls recorded."`
 	Webhooks   webhooksCommand   `cmd:"" help:"Have the events of calls sent to a URL."`
+	Rates      ratesCommand      `cmd:"" help:"Say what calls cost."`
 	AMD        amdCommand        `cmd:"" name:"amd" help:"Tune answering-machine detection on recordings."`
 	Phone      phoneCommand      `cmd:"" help:"Be a scripted SIP phone, or the simulated phones."`
 	Env        envCommand        `cmd:"" help:"Print credentials and address for the SDKs."`

@@ -156,6 +156,8 @@ func TestTranscripts(t *testing.T) {
 			write(t, "config.json", `{"http": "127.0.0.1:1", "sip": ["127.0.0.1:2", "127.0.0.1:3"], "sip-cps": 2.5, "nats": "nats://a"}`)
 			write(t, "typo.json", `{"htp": "127.0.0.1:1"}`)
 			write(t, "two.json", `{"http": "127.0.0.1:1"} {}`)
+			write(t, "rates.csv", "prefix,rate\n,0.5\n+1,0.013\n")
+			write(t, "wrong.csv", "prefix,rate\n,free\n+1,0.013\n1,0.014\n")
 			write(t, "hello.xml", `<Response><Say>Hello</Say></Response>`)
 			write(t, "kept/account.json", `{"accountSid": "`+fakeAccount+`", "authToken": "it's secret", "url": "http://127.0.0.1:4700"}`)
 
@@ -319,6 +321,10 @@ var fakeAnswers = map[string]string{
 	"GET /v1/trunks":                        `[` + oneTrunk + `]`,
 	"POST /v1/trunks":                       oneTrunk,
 	"DELETE /v1/trunks/TK1":                 "",
+	"PUT /v1/rates":                         `{"accountSid":"AC1","rates":2,"dateImported":"2026-01-31T12:00:00Z"}`,
+	"GET /v1/rates": `[{"direction":"outbound","prefix":"","name":"World","rate":0.5,"initial":60,"increment":60,"currency":"USD","effective":null},` +
+		`{"direction":"outbound","prefix":"+1","name":"North America","rate":0.013,"initial":30,"increment":6,"currency":"USD","effective":"2026-01-01"}]`,
+	"DELETE /v1/rates": "",
 }
 
 func event(seq int, name, clock, status string) string {

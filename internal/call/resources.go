@@ -37,3 +37,11 @@ func (n *Number) PutOn(trunkSID string) {
 		n.VoiceURL, n.VoiceFallback = "", ""
 	}
 }
+
+// RateDeck is what calls of an account cost, as it is kept: see package rates.
+type RateDeck struct {
+	AccountSID string
+	Imported   time.Time
+	Rates      int // lines of CSV, without the header
+	CSV        string
+}

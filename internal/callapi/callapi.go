@@ -15,6 +15,7 @@ import (
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
+	"github.com/offhook/offhook/internal/rates"
 )
 
 // Store is what the API reads and writes.
@@ -54,6 +55,7 @@ type Config struct {
 	Webhooks Webhooks
 	Gate     *auth.Gate // tells who asks
 	Bus      *bus.Bus
+	Rates    *rates.Book
 	// RoutingChanged is told when a trunk was added or removed.
 	RoutingChanged func(context.Context) error
 	// Closing ends the streams when the server shuts down.
@@ -87,11 +89,14 @@ func New(cfg Config) http.Handler {
 	r.Get("/v1/trunks", a.listTrunks)
 	r.Post("/v1/trunks", a.addTrunk)
 	r.Delete("/v1/trunks/{sid}", a.removeTrunk)
+	r.Get("/v1/rates", a.listRates)
+	r.Put("/v1/rates", a.importRates)
+	r.Delete("/v1/rates", a.clearRates)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, 20404, "there is no "+r.URL.Path+" in this version")
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		for _, m := range [...]string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		for _, m := range [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			if r.Match(chi.NewRouteContext(), m, req.URL.Path) {
 				w.Header().Add("Allow", m)
 			}

@@ -142,13 +142,17 @@ type server struct {
 	changed int
 }
 
-func start(t *testing.T, f *fake) *server {
+func start(t *testing.T, f *fake, change ...func(*Config)) *server {
 	t.Helper()
 	s := &server{store: f, bus: bus.New(), closing: make(chan struct{})}
-	s.Server = httptest.NewServer(New(Config{
+	cfg := Config{
 		Calls: &s.calls, Store: f, Gate: auth.NewGate(f, clock.System), Bus: s.bus, Closing: s.closing, Clock: clock.System, Log: slog.New(slog.DiscardHandler),
 		RoutingChanged: func(context.Context) error { s.changed++; return nil },
-	}))
+	}
+	for _, set := range change {
+		set(&cfg)
+	}
+	s.Server = httptest.NewServer(New(cfg))
 	t.Cleanup(s.Close)
 	return s
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/callapi"
 	"github.com/offhook/offhook/internal/media"
+	"github.com/offhook/offhook/internal/rates"
 	"github.com/offhook/offhook/internal/recording"
 	"github.com/offhook/offhook/internal/session"
 	"github.com/offhook/offhook/internal/sip"
@@ -47,6 +48,7 @@ type Server struct {
 	sip        *sip.Endpoint
 	bus        *bus.Bus
 	manager    *session.Manager
+	rates      *rates.Book
 	blobs      *recording.Blobs
 	keeper     *recording.Keeper
 	recorder   *recording.Recorder
@@ -176,6 +178,9 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		FriendlyName: "offhook", DateCreated: s.cfg.Clock.Now(),
 	}
 	if err := s.store.PutAccount(ctx, a); err != nil {
+		return err
+	}
+	if s.rates, err = rates.Open(ctx, s.store, s.account.SID); err != nil {
 		return err
 	}
 	return s.readRouting(ctx)
@@ -310,6 +315,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		OwnedFromOnly: s.cfg.Mode == Production,
 		TokenKey:      tokenKey,
 		Samples:       samples,
+		Rates:         s.rates,
 		Tracer:        s.tracer,
 		Admission:     s.admission,
 		Clock:         s.cfg.Clock, Log: s.log,
@@ -406,7 +412,7 @@ func (s *Server) apis() (twilioAPI, callAPI http.Handler) {
 		Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
 	callAPI = callapi.New(callapi.Config{
-		Calls: s.manager, Store: s.store, Webhooks: s.store.Webhooks(), Gate: gate, Bus: s.bus, RoutingChanged: s.readRouting, Closing: s.closing,
+		Calls: s.manager, Store: s.store, Webhooks: s.store.Webhooks(), Gate: gate, Bus: s.bus, RoutingChanged: s.readRouting, Rates: s.rates, Closing: s.closing,
 		BaseURL: s.baseURL, Clock: s.cfg.Clock, Log: s.log, Version: s.cfg.Version,
 	})
 	return twilioAPI, callAPI

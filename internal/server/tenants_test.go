@@ -212,6 +212,9 @@ var endpoints = []endpoint{
 	{route: "GET /v1/trunks"},
 	{route: "POST /v1/trunks", body: `{"name": "$word", "host": "192.0.2.4"}`},
 	{route: "DELETE /v1/trunks/{sid}", names: "carrier"},
+	{route: "GET /v1/rates"},
+	{route: "PUT /v1/rates", body: "prefix,rate\n1,0.01\n"},
+	{route: "DELETE /v1/rates"},
 }
 
 // open are the routes that anybody may ask.
@@ -258,8 +261,11 @@ func (w *tenants) do(as credentials, method, path, body string) (status int, ans
 	}
 	if body != "" {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if body[0] == '{' {
+		switch {
+		case body[0] == '{':
 			r.Header.Set("Content-Type", "application/json")
+		case strings.HasPrefix(body, "prefix,"):
+			r.Header.Set("Content-Type", "text/csv")
 		}
 	}
 	if as.user != "" {
@@ -500,7 +506,7 @@ func (w *tenants) routes() (all []string) {
 	twilioAPI, callAPI := w.apis()
 	for _, table := range []chi.Routes{twilioAPI.(interface{ Table() chi.Routes }).Table(), callAPI.(chi.Routes)} {
 		err := chi.Walk(table, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
-			if slices.Contains([]string{"GET", "POST", "PATCH", "DELETE"}, method) {
+			if slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, method) {
 				all = append(all, method+" "+route)
 			}
 			return nil

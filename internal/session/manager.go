@@ -50,6 +50,8 @@ type Config struct {
 	OwnedFromOnly bool
 	// TokenKey signs CallTokens. Default: a random one, so that tokens end with the process.
 	TokenKey []byte
+	// Rates says what calls cost; nil: nothing has a price.
+	Rates Rates
 	// Tracer makes the spans of calls; nil makes none.
 	Tracer *telemetry.Tracer
 	// Admission says whether there is room for one more call; nil has room for all.
@@ -198,6 +200,7 @@ func (m *Manager) settle(ctx context.Context, c *call.Call) error {
 	}
 	c.EndedAt, c.DateUpdated = now, now
 	c.Cause = call.Cause{Reason: "offhook was restarted", Local: true, SIPCode: c.Cause.SIPCode}
+	m.price(c)
 	ch := call.Change{
 		Events:    newEvents(c, now, event),
 		Callbacks: newCallbacks(c, "completed", now, voiceParams(c)),
@@ -385,6 +388,7 @@ func (m *Manager) cancelQueued(ctx context.Context, c *call.Call) error {
 	}
 	c.EndedAt, c.DateUpdated, c.QueueTime = now, now, now.Sub(c.DateCreated)
 	c.Cause = call.Cause{Reason: "canceled while queued", Local: true}
+	m.price(c)
 	ch := call.Change{Events: newEvents(c, now, "canceled")}
 	if err := m.Store.CancelQueued(ctx, c, ch); err != nil {
 		return err

@@ -122,6 +122,13 @@ type Locations interface {
 	Lookup(ctx context.Context, now time.Time, domainSID, user string) ([]call.Binding, error)
 }
 
+// Rates says what calls cost. Its methods are safe for concurrent use and do not wait.
+type Rates interface {
+	// Price is what a call that has ended costs, a decimal without sign, and in which currency; ok is false when
+	// there is no rate for it.
+	Price(c *call.Call) (price, currency string, ok bool)
+}
+
 // Admission decides by the load of the machine. Its methods are safe for concurrent use.
 type Admission interface {
 	// Admit reports whether a call that is asked for now may be taken; otherwise it is refused.

@@ -71,6 +71,16 @@ func (s *Session) save(event, callback string, timeout time.Duration) error {
 	return s.write(timeout)
 }
 
+// price says what c, which has just ended, costs; it is stored with the end.
+func (m *Manager) price(c *call.Call) {
+	if m.Rates == nil {
+		return
+	}
+	if price, currency, ok := m.Rates.Price(c); ok {
+		c.Price, c.PriceUnit = price, currency
+	}
+}
+
 // write stores the call as it is with what is unsaved.
 func (s *Session) write(timeout time.Duration) error {
 	s.notesMu.Lock()

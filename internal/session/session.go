@@ -524,6 +524,7 @@ func (s *Session) finish(status call.Status, cause call.Cause) {
 		s.log.Error("final status ignored", "err", err)
 	}
 	s.call.EndedAt, s.call.Cause = s.m.Clock.Now(), cause
+	s.m.price(s.call)
 	s.inviteEvent(sipResponse(s.call))
 	s.m.metrics.over(s.call)
 	spanEnded(s.m.Tracer, s.call)

@@ -84,6 +84,7 @@ func contract(t *testing.T, b backend) {
 		{"a recording goes with its call, then by itself", testRecordings},
 		{"recordings are listed newest first", testRecordingLists},
 		{"a detection goes with its call", testDetections},
+		{"a rate deck is replaced as a whole", testRateDecks},
 		{"accounts are put", testAccounts},
 		{"subaccounts are made, listed, suspended and closed", testSubaccounts},
 		{"keys go with their account's token", testKeys},

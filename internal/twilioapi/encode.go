@@ -2,6 +2,7 @@ package twilioapi
 
 import (
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -373,7 +374,7 @@ func (e *enc) call(c *call.Call) {
 			e.null("duration")
 		}
 		if c.Price != "" {
-			e.str("price", "-"+c.Price)
+			e.str("price", minus(c.Price))
 		} else {
 			e.null("price")
 		}
@@ -408,4 +409,12 @@ var callSubresources = [...]struct{ name, path string }{
 	{"transcriptions", "/Transcriptions"},
 	{"user_defined_message_subscriptions", "/UserDefinedMessageSubscriptions"},
 	{"user_defined_messages", "/UserDefinedMessages"},
+}
+
+// minus is a cost as the account's balance sees it; nothing has no sign.
+func minus(price string) string {
+	if strings.Trim(price, "0.") == "" {
+		return price
+	}
+	return "-" + price
 }

@@ -357,7 +357,7 @@ func (q *request) recordingBody(r *call.Recording) {
 			e.null("error_code")
 		}
 		if r.Price != "" {
-			e.str("price", "-"+r.Price)
+			e.str("price", minus(r.Price))
 		} else {
 			e.null("price")
 		}
