@@ -56,6 +56,9 @@ type serveCommand struct {
 	SimCPS      float64 `name:"sim-cps" env:"OFFHOOK_SIM_CPS" placeholder:"N" help:"Calls a second to simulated phones (default: unlimited)." group:"Limits:"`
 	SimMaxCalls int     `name:"sim-max-calls" env:"OFFHOOK_SIM_MAX_CALLS" placeholder:"N" help:"Calls to simulated phones at once (default: unlimited)." group:"Limits:"`
 
+	AccountCPS      float64 `name:"account-cps" env:"OFFHOOK_ACCOUNT_CPS" placeholder:"N" help:"Calls a second of each account that its API creates; the rest queue (default: unlimited)." group:"Limits:"`
+	AccountMaxCalls int     `name:"account-max-calls" env:"OFFHOOK_ACCOUNT_MAX_CALLS" placeholder:"N" help:"Calls that leave of each account at once (default: unlimited)." group:"Limits:"`
+
 	Config    configFile `name:"config" env:"OFFHOOK_CONFIG" placeholder:"FILE" help:"JSON file whose keys are the names of these flags; flags and environment win over it." group:"Other:"`
 	LogLevel  slog.Level `name:"log-level" env:"OFFHOOK_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (default ${default})." group:"Other:"`
 	OTLP      string     `name:"otlp" env:"OFFHOOK_OTLP" placeholder:"URL" help:"Send a trace of each call to this OTLP/HTTP collector, such as http://127.0.0.1:4318; env takes it from OTEL_EXPORTER_OTLP_ENDPOINT (default: no tracing)." group:"Other:"`
@@ -110,6 +113,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,
 		SIPDigests: c.SIPDigests,
 		SIPCPS:     c.SIPCPS, SIPMaxCalls: c.SIPMaxCalls, SimCPS: c.SimCPS, SimMaxCalls: c.SimMaxCalls,
+		AccountCPS: c.AccountCPS, AccountMaxCalls: c.AccountMaxCalls,
 		Executable: []string{self}, Version: version(), Ready: os.Stderr,
 	}.WithDefaults()
 	err = cfg.Validate()

@@ -134,6 +134,13 @@ func (c *Call) Clone() *Call {
 // ReasonHeader carries CallReason in an INVITE (calls-api section 4).
 const ReasonHeader = "X-Branded-CallReason"
 
+// Line is where calls of an account wait for a dialling slot.
+type Line struct {
+	QueueKey   string // as Call's
+	AccountSID string
+	Calls      int // how many wait
+}
+
 // Options is how the customer asked for a call to be handled: the parameters of create or of the
 // number, as later updates left them. It is stored as JSON.
 type Options struct {

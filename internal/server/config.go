@@ -132,6 +132,9 @@ type Config struct {
 	// SimCPS and SimMaxCalls bound what rings the simulator. Default 0, unlimited.
 	SimCPS      float64
 	SimMaxCalls int
+	// AccountCPS and AccountMaxCalls bound what leaves of each account, wherever it goes to. Default 0, unlimited.
+	AccountCPS      float64
+	AccountMaxCalls int
 
 	// Executable is the command line that starts this program again for its child processes (speech,
 	// simulated phones); the subcommand is appended. Empty: neither is available, as in tests that
@@ -248,13 +251,13 @@ func (c Config) Validate() error {
 	if c.Drain < 0 {
 		bad("--drain %s: cannot be negative", c.Drain)
 	}
-	for _, rate := range []float64{c.SIPCPS, c.SimCPS} {
+	for _, rate := range []float64{c.SIPCPS, c.SimCPS, c.AccountCPS} {
 		if math.IsNaN(rate) || math.IsInf(rate, 0) || rate > 0 && rate < 0.001 {
-			bad("--sip-cps, --sim-cps: %v is no number of calls; 0 is unlimited", rate)
+			bad("--sip-cps, --sim-cps, --account-cps: %v is no number of calls; 0 is unlimited", rate)
 		}
 	}
-	if c.SIPCPS < 0 || c.SIPMaxCalls < 0 || c.SimCPS < 0 || c.SimMaxCalls < 0 {
-		bad("--sip-cps, --sip-max-calls, --sim-cps, --sim-max-calls: cannot be negative; 0 is unlimited")
+	if c.SIPCPS < 0 || c.SIPMaxCalls < 0 || c.SimCPS < 0 || c.SimMaxCalls < 0 || c.AccountCPS < 0 || c.AccountMaxCalls < 0 {
+		bad("--sip-cps, --sip-max-calls, --sim-cps, --sim-max-calls, --account-cps, --account-max-calls: cannot be negative; 0 is unlimited")
 	}
 	for _, name := range c.SIPDigests {
 		if name != "MD5" && name != "SHA-256" {

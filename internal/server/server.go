@@ -312,6 +312,7 @@ func (s *Server) openSIP(ctx context.Context) (err error) {
 		SimulatorLimits: session.Limits{
 			CPS: s.cfg.SimCPS, MaxCalls: s.cfg.SimMaxCalls,
 		},
+		AccountLimits: session.Limits{CPS: s.cfg.AccountCPS, MaxCalls: s.cfg.AccountMaxCalls},
 		OwnedFromOnly: s.cfg.Mode == Production,
 		TokenKey:      tokenKey,
 		Samples:       samples,

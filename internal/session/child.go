@@ -45,7 +45,9 @@ func (m *Manager) startChild(c *call.Call, d *dialing, a attempt) (*Session, err
 	s.unstored = true
 	s.unsaved.Events = newEvents(c, c.DateCreated, "created")
 	s.child = &child{dialing: d, attempt: a, drop: make(chan string, 1)}
+	over := m.queue.occupy(c)
 	run := func(ctx context.Context) {
+		defer over()
 		err := s.live(ctx, func() error {
 			defer s.lastReport()
 			return s.dial(ctx)
@@ -55,6 +57,7 @@ func (m *Manager) startChild(c *call.Call, d *dialing, a attempt) (*Session, err
 		}
 	}
 	if !m.adopt(s, run) {
+		over()
 		return nil, errShutdown
 	}
 	return s, nil

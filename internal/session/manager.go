@@ -46,6 +46,8 @@ type Config struct {
 	Simulator func() string
 	// SIPLimits and SimulatorLimits pace calls to sip: URIs and to the simulator; the zero value is no limit.
 	SIPLimits, SimulatorLimits Limits
+	// AccountLimits pace the calls of each account, wherever they go to; the zero value is no limit.
+	AccountLimits Limits
 	// OwnedFromOnly refuses a From that is not one of the account's numbers (production).
 	OwnedFromOnly bool
 	// TokenKey signs CallTokens. Default: a random one, so that tokens end with the process.
@@ -60,7 +62,7 @@ type Config struct {
 	Log       *slog.Logger
 }
 
-// Limits of one dialling queue.
+// Limits of where calls go to, or of an account.
 type Limits struct {
 	CPS      float64 // calls a second, 0 unlimited
 	MaxCalls int     // at the same time, 0 unlimited
@@ -81,10 +83,10 @@ type Manager struct {
 
 	mu       sync.Mutex
 	live     map[string]*Session
-	lanes    map[string]*lane
 	draining bool
 	sessions sync.WaitGroup // live calls, and what ends those of an earlier process
-	workers  sync.WaitGroup // dialling queues
+	workers  sync.WaitGroup // of the queue
+	queue    *queue
 }
 
 // errShutdown ends the calls that outlive the drain.
@@ -103,10 +105,12 @@ func NewManager(cfg Config) *Manager {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	early, leave := context.WithCancel(ctx)
-	return &Manager{
+	m := &Manager{
 		Config: cfg, ctx: ctx, cancel: cancel, early: early, leave: leave,
-		live: map[string]*Session{}, lanes: map[string]*lane{}, metrics: newMetrics(), joining: make(chan struct{}, 1),
+		live: map[string]*Session{}, metrics: newMetrics(), joining: make(chan struct{}, 1),
 	}
+	m.queue = newQueue(m)
+	return m
 }
 
 const (
@@ -136,16 +140,14 @@ func (m *Manager) Start(ctx context.Context) error {
 			m.endStored(m.early, c, slog.LevelDebug) // most have heard of it
 		}
 	}
-	waiting, err := m.Store.Queued(ctx, "", laneBuffer)
+	if err := m.expire(ctx); err != nil {
+		return fmt.Errorf("session: calls that waited for too long: %w", err)
+	}
+	waiting, err := m.Store.QueuedLines(ctx)
 	if err != nil {
 		return fmt.Errorf("session: queued calls: %w", err)
 	}
-	for _, c := range waiting {
-		m.enqueue(c)
-	}
-	if len(waiting) == laneBuffer {
-		m.reload() // there may be more, of any queue
-	}
+	m.queue.restore(waiting)
 	return nil
 }
 
@@ -221,10 +223,8 @@ func (m *Manager) settle(ctx context.Context, c *call.Call) error {
 func (m *Manager) Drain(ctx context.Context) {
 	m.mu.Lock()
 	m.draining = true
-	for _, l := range m.lanes {
-		l.stop()
-	}
 	m.mu.Unlock()
+	m.queue.stop()
 	m.leave()
 	m.workers.Wait()
 
@@ -297,6 +297,9 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 		}
 		c.QueueKey, c.TrunkSID = t.SID, t.SID
 	}
+	if m.queue.full(accountSID, c.QueueKey) {
+		return nil, twilio.Err(22005)
+	}
 	ch := call.Change{Events: newEvents(c, now, "created", "queued"), Idempotency: p.Idempotency}
 	for _, w := range p.Warnings {
 		ch.Notifications = append(ch.Notifications, notification(c, w, now))
@@ -312,7 +315,7 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	m.metrics.did(actionCreate)
 	m.Tracer.About(ctx, c.SID)
 	answer := c.Clone()
-	m.enqueue(c)
+	m.queue.add(c)
 	return answer, nil
 }
 
@@ -382,23 +385,7 @@ func (m *Manager) Update(ctx context.Context, accountSID, sid string, p call.Upd
 // cancelQueued ends a call that was never dialled: its event is stored, no callback is sent
 // (call-lifecycle section 1).
 func (m *Manager) cancelQueued(ctx context.Context, c *call.Call) error {
-	now := m.Clock.Now()
-	if err := c.Move(call.Canceled); err != nil {
-		return call.ErrConflict
-	}
-	c.EndedAt, c.DateUpdated, c.QueueTime = now, now, now.Sub(c.DateCreated)
-	c.Cause = call.Cause{Reason: "canceled while queued", Local: true}
-	m.price(c)
-	ch := call.Change{Events: newEvents(c, now, "canceled")}
-	if err := m.Store.CancelQueued(ctx, c, ch); err != nil {
-		return err
-	}
-	m.forget(c)
-	m.publish(ch)
-	m.metrics.over(c)
-	queueSpan(m.Tracer, c, now)
-	spanEnded(m.Tracer, c)
-	return nil
+	return m.endQueued(ctx, c, call.Canceled, call.Cause{Reason: "canceled while queued", Local: true}, nil)
 }
 
 // Delete removes an ended call and all that was stored of it.

@@ -100,7 +100,7 @@ func actionOf(p *call.UpdateParams) string {
 
 var (
 	liveDesc    = prometheus.NewDesc("offhook_calls_live", "Calls live now; queued is being dialled.", []string{"status"}, nil)
-	waitingDesc = prometheus.NewDesc("offhook_calls_waiting", "Calls in the dialling queues, as far as they are in memory.", nil, nil)
+	waitingDesc = prometheus.NewDesc("offhook_calls_waiting", "Calls in the dialling queue.", nil, nil)
 	startedDesc = prometheus.NewDesc("offhook_calls_started_total", "Calls that went live since the start.", nil, nil)
 )
 
@@ -128,21 +128,11 @@ func (m *Manager) Collect(ch chan<- prometheus.Metric) {
 			live[status]++
 		}
 	}
-	lanes := make([]*lane, 0, len(m.lanes))
-	for _, l := range m.lanes {
-		lanes = append(lanes, l)
-	}
 	m.mu.Unlock()
 	for status, n := range live {
 		ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(n), string(status))
 	}
-	waiting := 0
-	for _, l := range lanes {
-		l.mu.Lock()
-		waiting += len(l.waiting)
-		l.mu.Unlock()
-	}
-	ch <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(waiting))
+	ch <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(m.queue.waiting()))
 	ch <- prometheus.MustNewConstMetric(startedDesc, prometheus.CounterValue, float64(m.Taken()))
 }
 

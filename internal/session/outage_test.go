@@ -215,7 +215,7 @@ func TestCanceledCallsDoNotUseUpThePaceOfTheirQueue(t *testing.T) {
 
 func TestMoreCallsThanAQueueRemembersAreDialledAfterARestart(t *testing.T) {
 	w := newWorld(t)
-	const n = laneBuffer + 50
+	const n = 10*lineBuffer + 50
 	done := make(chan error, n)
 	for range n {
 		go func() {
@@ -241,7 +241,7 @@ func TestMoreCallsThanAQueueRemembersAreDialledAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("all are dialled", func() bool {
-		left, err := w.store.Queued(t.Context(), "", 1)
+		left, err := w.store.Queued(t.Context(), call.Line{}, 1)
 		if err != nil && !errors.Is(err, call.ErrUnavailable) { // claims that a busy machine did not acknowledge in time are taken back
 			t.Fatal(err)
 		}

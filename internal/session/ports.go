@@ -102,8 +102,12 @@ type Store interface {
 	Annotate(ctx context.Context, accountSID, sid string, note call.Note) (annotation string, metadata map[string]any, err error)
 	// Events lists the events of a call behind a sequence number, -1 for all.
 	Events(ctx context.Context, callSID string, afterSeq int) ([]call.Event, error)
-	// Queued lists calls not yet dialled, first in first out.
-	Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error)
+	// Queued lists the calls of a line not yet dialled, first in first out.
+	Queued(ctx context.Context, of call.Line, limit int) ([]*call.Call, error)
+	// QueuedLines lists the lines that have such calls.
+	QueuedLines(ctx context.Context) ([]call.Line, error)
+	// QueuedBefore lists the oldest of those that were stored before a time.
+	QueuedBefore(ctx context.Context, t time.Time, limit int) ([]*call.Call, error)
 	// Live lists the calls that have not ended and that were dialled or came in.
 	Live(ctx context.Context) ([]*call.Call, error)
 	// JustEnded lists the calls that ended within d before the newest end, newest first.

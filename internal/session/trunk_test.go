@@ -73,10 +73,10 @@ func TestTheQueueOfARemovedTrunkEnds(t *testing.T) {
 	c := newCarriers(trunk)
 	w := newWorld(t, func(cfg *Config) { cfg.Trunks = c.get })
 	lanes := func() int {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		w.queue.mu.Lock()
+		defer w.queue.mu.Unlock()
 		n := 0
-		for key := range w.lanes {
+		for key := range w.queue.lanes {
 			if key == trunk.SID {
 				n++
 			}

@@ -43,11 +43,11 @@ func (s *moodyStore) reads(f func()) {
 	s.read = f
 }
 
-func (s *moodyStore) Queued(ctx context.Context, key string, limit int) ([]*call.Call, error) {
+func (s *moodyStore) Queued(ctx context.Context, of call.Line, limit int) ([]*call.Call, error) {
 	s.mu.Lock()
 	read := s.read
 	s.mu.Unlock()
-	list, err := s.Store.Queued(ctx, key, limit)
+	list, err := s.Store.Queued(ctx, of, limit)
 	if read != nil {
 		read()
 	}

@@ -379,9 +379,9 @@ const (
 	liveCalls   = "ended_at = 0 AND epoch <> 0 ORDER BY seq"
 )
 
-// Queued lists the calls that wait for a dialling slot and belong to nobody, first in first out; with
-// an empty key those of all queues.
-func (s *Store) Queued(ctx context.Context, queueKey string, limit int) ([]*call.Call, error) {
+// Queued lists the calls of a line that wait for a dialling slot and belong to nobody, first in first out; those of
+// all with the zero Line.
+func (s *Store) Queued(ctx context.Context, of call.Line, limit int) ([]*call.Call, error) {
 	// A claim that was not acknowledged may be stored and about to be taken back: without it the list is
 	// not whole.
 	if s.w.undoing.Load() {
@@ -390,10 +390,26 @@ func (s *Store) Queued(ctx context.Context, queueKey string, limit int) ([]*call
 	if err := s.w.trouble(stuck); err != nil {
 		return nil, err
 	}
-	if queueKey == "" {
+	if of == (call.Line{}) {
 		return s.calls(ctx, callSelect+queuedCalls+" ORDER BY seq LIMIT ?", limit)
 	}
-	return s.calls(ctx, callSelect+queuedCalls+" AND queue_key = ? ORDER BY seq LIMIT ?", queueKey, limit)
+	return s.calls(ctx, callSelect+queuedCalls+" AND queue_key = ? AND account_sid = ? ORDER BY seq LIMIT ?", of.QueueKey, of.AccountSID, limit)
+}
+
+// QueuedLines lists the lines of the dialling queue, with how many calls wait in each.
+func (s *Store) QueuedLines(ctx context.Context) (lines []call.Line, err error) {
+	err = s.query(ctx, func(r scanner) error {
+		var l call.Line
+		err := r.Scan(&l.QueueKey, &l.AccountSID, &l.Calls)
+		lines = append(lines, l)
+		return err
+	}, "SELECT queue_key, account_sid, COUNT(*) FROM calls WHERE "+queuedCalls+" GROUP BY queue_key, account_sid ORDER BY queue_key, account_sid")
+	return lines, err
+}
+
+// QueuedBefore lists the calls that wait for a dialling slot since before t, oldest first.
+func (s *Store) QueuedBefore(ctx context.Context, t time.Time, limit int) ([]*call.Call, error) {
+	return s.calls(ctx, callSelect+queuedCalls+" AND seq < ? ORDER BY seq LIMIT ?", seqAt(t), limit)
 }
 
 // Live lists the calls that have not ended and that some node took or took in: all but Queued's.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/twilio"
 )
 
@@ -284,23 +287,50 @@ func testQueued(t *testing.T, b backend) {
 	}
 	must(t, s.SaveCall(t.Context(), want[1], call.Queued, call.Change{})) // taken
 	end(t, s, want[3], call.Failed, morning)
-	check := func(key string, limit int, want ...*call.Call) {
+	check := func(of call.Line, limit int, want ...*call.Call) {
 		t.Helper()
-		got, err := s.Queued(t.Context(), key, limit)
+		got, err := s.Queued(t.Context(), of, limit)
 		must(t, err)
 		if sids(got) != sids(want) {
-			t.Errorf("queue %q: %s, want %s", key, sids(got), sids(want))
+			t.Errorf("line %v: %s, want %s", of, sids(got), sids(want))
 		}
 	}
-	check("", 10, want[0], want[2], want[4], want[5])
-	check("", 2, want[0], want[2])
-	check("TK0", 10, want[0], want[2], want[4])
-	check("TK1", 10, want[5])
+	all := call.Line{}
+	check(all, 10, want[0], want[2], want[4], want[5])
+	check(all, 2, want[0], want[2])
+	check(call.Line{QueueKey: "TK0", AccountSID: account}, 10, want[0], want[2], want[4])
+	check(call.Line{QueueKey: "TK0", AccountSID: account}, 1, want[0])
+	check(call.Line{QueueKey: "TK1", AccountSID: account}, 10, want[5])
+	check(call.Line{QueueKey: "TK1", AccountSID: other}, 10)
+	theirs := newCall(morning)
+	theirs.AccountSID, theirs.QueueKey = other, "TK0"
+	create(t, s, theirs)
+	lines, err := s.QueuedLines(t.Context())
+	must(t, err)
+	slices.SortFunc(lines, func(a, b call.Line) int { return strings.Compare(a.QueueKey+a.AccountSID, b.QueueKey+b.AccountSID) })
+	wanted := []call.Line{{QueueKey: "TK0", AccountSID: account, Calls: 3}, {QueueKey: "TK0", AccountSID: other, Calls: 1}, {QueueKey: "TK1", AccountSID: account, Calls: 1}}
+	slices.SortFunc(wanted, func(a, b call.Line) int { return strings.Compare(a.QueueKey+a.AccountSID, b.QueueKey+b.AccountSID) })
+	if diff := cmp.Diff(wanted, lines); diff != "" {
+		t.Error(diff)
+	}
+	end(t, s, theirs, call.Failed, morning)
+	since := func(at time.Time, limit int, want ...*call.Call) {
+		t.Helper()
+		got, err := s.QueuedBefore(t.Context(), at, limit)
+		must(t, err)
+		if sids(got) != sids(want) {
+			t.Errorf("before %v: %s, want %s", at, sids(got), sids(want))
+		}
+	}
+	now := clock.System.Now()
+	since(now.Add(-time.Hour), 10)
+	since(now.Add(time.Hour), 10, want[0], want[2], want[4], want[5])
+	since(now.Add(time.Hour), 1, want[0])
 
 	must(t, s.Close())
 	s = open(t, address)
 	last := create(t, s, newCall(morning))
-	check("", 10, want[0], want[2], want[4], want[5], last)
+	check(all, 10, want[0], want[2], want[4], want[5], last)
 }
 
 func testLive(t *testing.T, b backend) {

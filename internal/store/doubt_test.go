@@ -156,7 +156,7 @@ func TestEventsInDoubtAreNotTold(t *testing.T) {
 func queued(t *testing.T, s *Store, n int) []*call.Call {
 	t.Helper()
 	for {
-		list, err := s.Queued(t.Context(), "q", 10)
+		list, err := s.Queued(t.Context(), call.Line{}, 10)
 		if errors.Is(err, call.ErrUnavailable) {
 			_ = clock.Sleep(t.Context(), clock.System, time.Millisecond)
 			continue

@@ -116,7 +116,7 @@ func TestACommitWhoseAnswerIsLost(t *testing.T) {
 	}
 	lost("claim", claim)
 	must(t, s.Ping(t.Context()))
-	list, err := s.Queued(t.Context(), "sim", 10)
+	list, err := s.Queued(t.Context(), call.Line{}, 10)
 	must(t, err)
 	if len(list) != 1 || list[0].Dialog != nil || !slices.Equal(events(c), []string{"queued"}) {
 		t.Errorf("the queue holds %v with %v; want the call as it was", list, events(c))

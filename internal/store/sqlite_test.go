@@ -129,7 +129,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 				t.Errorf("acknowledged call %s: %d events, %d callbacks, %v", sid, len(events), callbacks[sid], err)
 			}
 		}
-		queued, err := s.Queued(t.Context(), "", 1_000_000)
+		queued, err := s.Queued(t.Context(), call.Line{}, 1_000_000)
 		must(t, err)
 		if len(queued) != len(callbacks) {
 			t.Errorf("%d calls but callbacks of %d: a change was torn", len(queued), len(callbacks))
@@ -208,7 +208,7 @@ func fillDisk(dir string) error {
 		}
 		made = append(made, c)
 	}
-	queued, err := s.Queued(ctx, "", 100_000)
+	queued, err := s.Queued(ctx, call.Line{}, 100_000)
 	if err != nil {
 		return err
 	}

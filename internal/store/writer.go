@@ -615,10 +615,16 @@ type sequence struct {
 }
 
 func newSequence(c clock.Clock, epoch, after int64) *sequence {
-	return &sequence{clock: c, node: epoch & (1<<10 - 1), last: after >> 10}
+	return &sequence{clock: c, node: epoch & (1<<seqShift - 1), last: after >> seqShift}
 }
 
 func (s *sequence) next() int64 {
 	s.last = max(s.last+1, s.clock.Now().UnixMicro())
-	return s.last<<10 | s.node
+	return s.last<<seqShift | s.node
 }
+
+// seqShift is the width of the node in a sequence number, which begins with the time.
+const seqShift = 10
+
+// seqAt is the first sequence number of a time.
+func seqAt(t time.Time) int64 { return t.UnixMicro() << seqShift }
