@@ -35,6 +35,7 @@ type serveCommand struct {
 
 	Data               string   `name:"data" env:"OFFHOOK_DATA" default:"offhook-data" placeholder:"DIR" help:"Folder of the database, the account's credentials and cached speech (default ./${default})." group:"Data:"`
 	Database           string   `name:"database" env:"OFFHOOK_DATABASE" placeholder:"DSN" help:"postgres://… or the path of a SQLite file (default: SQLite in --data)." group:"Data:"`
+	Retention          int      `name:"retention" env:"OFFHOOK_RETENTION" default:"30" placeholder:"DAYS" help:"Keep events, notifications, requests and delivered callbacks of calls for so long (default ${default})." group:"Data:"`
 	Recordings         string   `name:"recordings" env:"OFFHOOK_RECORDINGS" placeholder:"WHERE" help:"Where recordings are kept: a folder or s3://BUCKET?… (default: recordings in --data)." group:"Data:"`
 	RecordingsKeep     int      `name:"recordings-keep" env:"OFFHOOK_RECORDINGS_KEEP" placeholder:"DAYS" help:"Delete recordings that are older (default: never)." group:"Data:"`
 	RecordingsEncrypt  []string `name:"recordings-encrypt" env:"OFFHOOK_RECORDINGS_ENCRYPT" placeholder:"age1…" help:"Encrypt recordings to this age public key; may be repeated." group:"Data:"`
@@ -107,7 +108,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		HTTP: c.HTTP, SIP: c.SIP, SIPS: c.SIPS, Cert: c.Cert, Key: c.Key, SIPCA: c.SIPCA, Admin: c.Admin, OTLP: c.OTLP,
 		RTPIP: c.RTPIP, RTPPortMin: c.RTPPorts.min, RTPPortMax: c.RTPPorts.max,
 		ExternalIP: c.ExternalIP, LocalNets: nets, RTPTimeout: c.RTPTimeout,
-		PublicURL: c.PublicURL, Recordings: c.Recordings, RecordingsKeep: c.RecordingsKeep,
+		PublicURL: c.PublicURL, Recordings: c.Recordings, RecordingsKeep: c.RecordingsKeep, Retention: c.Retention,
 		RecordingsEncrypt: c.RecordingsEncrypt, RecordingsIdentity: c.RecordingsIdentity, PublicRecordings: c.PublicRecordings, AMDKeep: c.AMDKeep,
 		Data: c.Data, Database: c.Database, AccountSID: c.AccountSID, AuthToken: c.AuthToken,
 		Mode: server.Mode(c.Mode), Voice: voice, Drain: c.Drain,

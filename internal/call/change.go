@@ -117,7 +117,7 @@ type Notification struct {
 	RequestMethod   string
 	RequestURL      string
 	RequestParams   string // form encoded
-	ResponseHeaders string
+	ResponseHeaders string // form encoded
 	ResponseBody    string // at most 64 kB
 }
 

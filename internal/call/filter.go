@@ -36,3 +36,14 @@ type NumberFilter struct {
 	Limit, Offset int
 	Cursor        twilio.PageToken // as in Filter
 }
+
+// NotificationFilter selects notifications of one account, newest first. Zero values do not restrict.
+type NotificationFilter struct {
+	AccountSID, CallSID string
+	Level               *int
+	// Time bounds: after is inclusive (>=), before exclusive (<).
+	After, Before time.Time
+
+	Limit, Offset int
+	Cursor        twilio.PageToken // as in Filter
+}

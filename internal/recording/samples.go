@@ -134,3 +134,18 @@ func (s *Samples) remove(name string) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Forget removes the sample of a call, if there is one.
+func (s *Samples) Forget(callSID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.names, callSID)
+	if i < 0 {
+		return
+	}
+	if err := s.remove(callSID); err != nil {
+		s.log.Error("sample of a deleted call not removed", "call_sid", callSID, "err", err)
+		return
+	}
+	s.names = slices.Delete(s.names, i, i+1)
+}

@@ -53,6 +53,12 @@ func TestTheNewestSamplesAreKept(t *testing.T) {
 	if err != nil || json.Unmarshal(text, &a) != nil || a.AnsweredBy != "human" || a.AfterMs != 1300 || string(a.Trace) != "{\n    \"speech\": []\n  }" {
 		t.Errorf("%v %s", err, text)
 	}
+	s := open(3)
+	s.Forget(fmt.Sprintf("CA%032x", 4))
+	s.Forget(fmt.Sprintf("CA%032x", 9)) // which it has not
+	if files, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 4 {
+		t.Errorf("%v %v, want two samples of two files", files, err)
+	}
 	open(1) // who wants fewer has fewer at once
 	if files, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(files) != 2 {
 		t.Errorf("%v %v, want one sample of two files", files, err)

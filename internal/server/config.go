@@ -40,8 +40,12 @@ const (
 	DefaultRTPPortMax = 32767
 	DefaultRTPTimeout = 60 * time.Second
 	DefaultDrain      = 60 * time.Second
+	DefaultRetention  = 30 // days
 	DefaultData       = "offhook-data"
 )
+
+// maxRetention is the longest Retention, days.
+const maxRetention = 3650
 
 // voices lists the values of Config.Voice; the command calls the first one auto.
 var voices = []string{"", "builtin", "flite", "espeak-ng", "test"}
@@ -90,6 +94,8 @@ type Config struct {
 	Database string
 	// Recordings is a folder, or s3://BUCKET with the options of gocloud.dev/blob/s3blob. Default: recordings in Data.
 	Recordings string
+	// Retention is how many days events, notifications, requests and delivered callbacks of calls are kept. Default 30.
+	Retention int
 	// RecordingsKeep is how many days recordings are kept. Default 0, for ever.
 	RecordingsKeep int
 	// RecordingsEncrypt are age public keys that recordings are encrypted to, and RecordingsIdentity is a file of
@@ -171,6 +177,7 @@ func (c Config) WithDefaults() Config {
 		c.LocalNets = slices.Clone(privateNets)
 	}
 	or(&c.RTPTimeout, DefaultRTPTimeout)
+	or(&c.Retention, DefaultRetention)
 	or(&c.Data, DefaultData)
 	or(&c.Version, "dev")
 	if c.Clock == nil {
@@ -235,6 +242,9 @@ func (c Config) Validate() error {
 	}
 	if c.ExternalIP.IsValid() && c.ExternalIP.IsUnspecified() {
 		bad("--external-ip %s: want the address others see, such as 203.0.113.7", c.ExternalIP)
+	}
+	if c.Retention < 1 || c.Retention > maxRetention {
+		bad("--retention %d: want a number of days from 1 to %d", c.Retention, maxRetention)
 	}
 	if c.RecordingsKeep < 0 {
 		bad("--recordings-keep %d: cannot be negative; 0 keeps recordings for ever", c.RecordingsKeep)

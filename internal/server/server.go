@@ -156,7 +156,10 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if dsn == "" {
 		dsn = filepath.Join(s.cfg.Data, "offhook.db")
 	}
-	s.store, err = store.Open(ctx, store.Config{DSN: dsn, Clock: s.cfg.Clock, Log: s.log, Feed: s.bus, Due: func() { s.dispatcher.Wake() }})
+	s.store, err = store.Open(ctx, store.Config{
+		DSN: dsn, Keep: time.Duration(s.cfg.Retention) * 24 * time.Hour, Clock: s.cfg.Clock, Log: s.log, Feed: s.bus,
+		Due: func() { s.dispatcher.Wake() },
+	})
 	if err != nil {
 		return err
 	}
@@ -232,7 +235,7 @@ func (s *Server) child(args ...string) []string {
 }
 
 func (s *Server) openHooks(context.Context) error {
-	s.hooks = webhook.New(webhook.Config{Clock: s.cfg.Clock, Log: s.log, Tracer: s.tracer})
+	s.hooks = webhook.New(webhook.Config{Clock: s.cfg.Clock, Log: s.log, Tracer: s.tracer, Report: s.store.AddRequest})
 	s.opened(s.hooks.Close)
 	s.dispatcher = webhook.NewDispatcher(webhook.DispatcherConfig{
 		Hooks: s.hooks, Outbox: s.store, Clock: s.cfg.Clock, Log: s.log,

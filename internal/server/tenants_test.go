@@ -58,6 +58,7 @@ var endpoints = []endpoint{
 	{route: "DELETE /Accounts/{AccountSid}/Calls/{Sid}", names: "ended"},
 	{route: "GET /Accounts/{AccountSid}/Calls/{CallSid}/Notifications", names: "ended"},
 	{route: "GET /Accounts/{AccountSid}/Calls/{CallSid}/Notifications/{Sid}", names: "ended note"},
+	{route: "GET /Accounts/{AccountSid}/Calls/{CallSid}/Events", names: "ended"},
 	{route: "GET /Accounts/{AccountSid}/Notifications"},
 	{route: "GET /Accounts/{AccountSid}/Notifications/{Sid}", names: "note"},
 

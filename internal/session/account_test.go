@@ -71,7 +71,7 @@ func TestSuspendedAccountMakesAndTakesNoCall(t *testing.T) {
 	if c := w.is(waits.SID, call.Failed); c.Cause.Code != 10001 {
 		t.Errorf("outbound: %+v", c.Cause)
 	}
-	if list, err := w.store.Notifications(t.Context(), a.SID, waits.SID, 10); err != nil || len(list) != 1 || list[0].Code != 10001 {
+	if list, _, err := w.store.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: a.SID, CallSID: waits.SID, Limit: 10}); err != nil || len(list) != 1 || list[0].Code != 10001 {
 		t.Errorf("notifications: %v %v", list, err)
 	}
 	if len(w.stage.legs) != 0 {

@@ -93,7 +93,7 @@ func TestErrorsAreNotedWhileTheStoreHangs(t *testing.T) {
 	w.comes("end of the verbs' notes", told)
 	close(again)
 	w.until("all is stored that there was room for", func() bool {
-		list, err := w.store.Notifications(t.Context(), w.account.SID, c.SID, 1000)
+		list, _, err := w.store.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: w.account.SID, CallSID: c.SID, Limit: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestErrorsAreNotedWhileTheStoreHangs(t *testing.T) {
 	s.notify(&twilio.Error{Code: 32014, Message: "last"}, nil)
 	leg.leaves()
 	w.is(c.SID, call.Completed)
-	list, err := w.store.Notifications(t.Context(), w.account.SID, c.SID, 1000)
+	list, _, err := w.store.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: w.account.SID, CallSID: c.SID, Limit: 1000})
 	if err != nil || len(list) != 1+maxNotes || list[0].Code != 32014 {
 		t.Errorf("%d notifications, %v", len(list), err)
 	}

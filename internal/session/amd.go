@@ -26,6 +26,8 @@ type SampleKeeper interface {
 	Begin() bool
 	// Keep takes the sample of a call, which it may change, and what was found out. It waits for the disk.
 	Keep(ulaw []byte, found call.Detection)
+	// Forget removes the sample of a call, if there is one.
+	Forget(callSID string)
 }
 
 // detection finds out, beside the session's loop, whether a person or a machine answered.

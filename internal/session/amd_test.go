@@ -388,6 +388,7 @@ type brokenKeeper struct{}
 
 func (brokenKeeper) Begin() bool                 { panic(errors.New("a test's")) }
 func (brokenKeeper) Keep([]byte, call.Detection) {}
+func (brokenKeeper) Forget(string)               {}
 
 // drawer keeps what it gets.
 type drawer struct {
@@ -404,6 +405,14 @@ func (k *drawer) Keep(ulaw []byte, found call.Detection) {
 	defer k.mu.Unlock()
 	k.ulaw, k.found = ulaw, found
 	k.n++
+}
+
+func (k *drawer) Forget(callSID string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.found.CallSID == callSID {
+		k.n--
+	}
 }
 
 func (k *drawer) kept() ([]byte, call.Detection, int) {

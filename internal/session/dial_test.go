@@ -566,7 +566,7 @@ func TestWhatADialCannotDoYetIsRefused(t *testing.T) {
 	} {
 		c := dial(t, verb, nil)
 		c.is(c.call.SID, call.Completed)
-		list, err := c.store.Notifications(t.Context(), c.account.SID, c.call.SID, 5)
+		list, _, err := c.store.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: c.account.SID, CallSID: c.call.SID, Limit: 5})
 		if err != nil || len(list) != 1 || list[0].Code != 12200 {
 			t.Errorf("%s: notifications %v, %v", verb, list, err)
 		}

@@ -396,6 +396,9 @@ func (m *Manager) Delete(ctx context.Context, accountSID, sid string) error {
 	}
 	if err == nil {
 		m.metrics.did(actionDelete)
+		if m.Samples != nil {
+			m.Samples.Forget(sid)
+		}
 	}
 	return err
 }

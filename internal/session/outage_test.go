@@ -86,7 +86,7 @@ func TestNotificationsAreBoundedWhileTheStoreIsAway(t *testing.T) {
 	w.store.fails(nil)
 	leg.leaves()
 	w.is(c.SID, call.Completed)
-	list, err := w.store.Notifications(t.Context(), w.account.SID, c.SID, 1000)
+	list, _, err := w.store.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: w.account.SID, CallSID: c.SID, Limit: 1000})
 	if err != nil || len(list) != maxNotes {
 		t.Errorf("%d notifications, %v; want %d", len(list), err, maxNotes)
 	}
@@ -140,7 +140,7 @@ func TestAnAnswerThatCannotBeStored(t *testing.T) {
 				w.store.fails(nil)
 			}
 			w.until("the session is gone", func() bool { return w.Count() == 0 })
-			list, err := w.store.Notifications(t.Context(), w.account.SID, "", 10)
+			list, _, err := w.store.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: w.account.SID, Limit: 10})
 			if told := len(list) > 0; err != nil || told != (name == "away") {
 				t.Errorf("notifications %v, %v; of a call that is ours all are kept", list, err)
 			}

@@ -305,7 +305,7 @@ func TestACallThatWaitedForADay(t *testing.T) {
 	if err != nil || len(due) != 1 || due[0].CallSID != old.SID || due[0].Params.Get("CallStatus") != "failed" {
 		t.Errorf("callbacks %+v, %v", due, err)
 	}
-	notes, err := w.store.Notifications(t.Context(), w.account.SID, old.SID, 10)
+	notes, _, err := w.store.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: w.account.SID, CallSID: old.SID, Limit: 10})
 	if err != nil || len(notes) != 1 || notes[0].Code != 22001 {
 		t.Errorf("notifications %+v, %v", notes, err)
 	}

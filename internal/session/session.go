@@ -142,7 +142,7 @@ func (s *Session) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("session: account %s: %w", s.call.AccountSID, err)
 	}
-	s.hooks, s.barred = s.m.Hooks.Client(a.AuthToken), !a.Active()
+	s.hooks, s.barred = s.m.Hooks.Client(a.AuthToken).Of(s.sid), !a.Active()
 	return nil
 }
 

@@ -258,7 +258,7 @@ func TestTransferWhoseDocumentFails(t *testing.T) {
 func (w *world) notified(sid string, codes ...int) {
 	w.t.Helper()
 	w.until("a notification", func() bool {
-		list, err := w.store.Notifications(w.t.Context(), w.account.SID, sid, 50)
+		list, _, err := w.store.ListNotifications(w.t.Context(), call.NotificationFilter{AccountSID: w.account.SID, CallSID: sid, Limit: 50})
 		if err != nil {
 			w.t.Fatal(err)
 		}

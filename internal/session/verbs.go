@@ -378,11 +378,7 @@ func (e *fetchError) describe(n *call.Notification) {
 	n.RequestMethod, n.RequestURL, n.RequestParams = e.method, webhook.Redact(e.url), e.params.Encode()
 	if e.response != nil {
 		n.ResponseBody = string(e.response.Body)
-		for name, values := range e.response.Header {
-			for _, v := range values {
-				n.ResponseHeaders += name + ": " + v + "\r\n"
-			}
-		}
+		n.ResponseHeaders = url.Values(e.response.Header).Encode()
 	}
 }
 

@@ -362,6 +362,7 @@ func (s *Store) DeleteCall(ctx context.Context, accountSID, sid string) error {
 			"DELETE FROM events WHERE call_sid = ?",
 			"DELETE FROM outbox WHERE call_sid = ? AND state <> 'pending'", // what is due is still owed
 			"DELETE FROM notifications WHERE call_sid = ?",
+			"DELETE FROM requests WHERE call_sid = ?",
 			"DELETE FROM idempotency WHERE call_sid = ?",
 			"DELETE FROM detections WHERE call_sid = ?",
 		} {

@@ -407,7 +407,7 @@ func testDelete(t *testing.T, b backend) {
 	if events, err := s.Events(t.Context(), c.SID, -1); err != nil || len(events) != 0 {
 		t.Errorf("events stayed: %v %v", events, err)
 	}
-	if notes, err := s.Notifications(t.Context(), account, "", 10); err != nil || len(notes) != 0 {
+	if notes, _, err := s.ListNotifications(t.Context(), call.NotificationFilter{AccountSID: account}); err != nil || len(notes) != 0 {
 		t.Errorf("notifications stayed: %v %v", notes, err)
 	}
 	due, err := s.Due(t.Context(), morning, 10)

@@ -159,39 +159,47 @@ func before(p twilio.PageToken) twilio.PageToken {
 
 func testNotifications(t *testing.T, b backend) {
 	s := open(t, b.address(t))
-	for i := range 4 {
-		n := call.Notification{
-			SID: fmt.Sprint("NO", i), CallSID: fmt.Sprint("CA", i%2), AccountSID: account, Code: 11200 + i, Level: i / 2,
+	calls := []*call.Call{newCall(morning), newCall(morning)}
+	for _, c := range calls {
+		must(t, s.CreateCall(t.Context(), c, call.Change{}))
+	}
+	add := func(i int) {
+		must(t, s.AddNotification(t.Context(), call.Notification{
+			SID: fmt.Sprint("NO", i), CallSID: calls[i%2].SID, AccountSID: account, Code: 11200 + i, Level: i / 2,
 			Message: "it\x00 broke", Time: morning.Add(time.Duration(i) * time.Hour), RequestMethod: "POST",
 			RequestURL: "https://app.example/", RequestParams: "a=b", ResponseHeaders: "A: b", ResponseBody: "<x\xff/>",
-		}
-		must(t, s.AddNotification(t.Context(), n))
+		}))
 	}
-	for _, test := range []struct {
-		account, call string
-		limit         int
-		want          string
-	}{
-		{account, "", 10, "NO3 NO2 NO1 NO0 "},
-		{account, "", 2, "NO3 NO2 "},
-		{account, "CA1", 10, "NO3 NO1 "},
-		{other, "", 10, ""},
-		{other, "CA1", 10, ""},
-	} {
-		list, err := s.Notifications(t.Context(), test.account, test.call, test.limit)
+	for i := range 4 {
+		add(i)
+	}
+	warning, second1 := call.LevelWarning, calls[1].SID
+	page := func(f call.NotificationFilter, want string, wantMore bool) (list []call.Notification) {
+		t.Helper()
+		list, more, err := s.ListNotifications(t.Context(), f)
 		must(t, err)
 		got := ""
 		for _, n := range list {
 			got += n.SID + " "
 		}
-		if got != test.want {
-			t.Errorf("%d of %s %s: %s, want %s", test.limit, test.account, test.call, got, test.want)
+		if got != want || more != wantMore {
+			t.Errorf("%+v: %s more %v, want %s %v", f, got, more, want, wantMore)
 		}
+		return list
 	}
+	page(call.NotificationFilter{AccountSID: account, CallSID: second1}, "NO3 NO1 ", false)
+	page(call.NotificationFilter{AccountSID: other}, "", false)
+	page(call.NotificationFilter{AccountSID: other, CallSID: second1}, "", false)
+	page(call.NotificationFilter{AccountSID: account, Level: &warning}, "NO3 NO2 ", false)
+	page(call.NotificationFilter{AccountSID: account, After: morning.Add(time.Hour), Before: morning.Add(3 * time.Hour)}, "NO2 NO1 ", false)
+	first := page(call.NotificationFilter{AccountSID: account, Limit: 2}, "NO3 NO2 ", true)
+	page(call.NotificationFilter{AccountSID: account, Limit: 2, Offset: 2}, "NO1 NO0 ", false)
+	next := page(call.NotificationFilter{AccountSID: account, Limit: 2, Cursor: first[1].PageToken()}, "NO1 NO0 ", false)
+	page(call.NotificationFilter{AccountSID: account, Limit: 1, Cursor: before(next[0].PageToken())}, "NO2 ", true)
 	got, err := s.Notification(t.Context(), account, "NO3")
 	must(t, err)
 	want := call.Notification{
-		SID: "NO3", CallSID: "CA1", AccountSID: account, Code: 11203, Level: 1, Message: "it\ufffd broke",
+		SID: "NO3", CallSID: second1, AccountSID: account, Code: 11203, Level: 1, Message: "it\ufffd broke",
 		Time: morning.Add(3 * time.Hour), RequestMethod: "POST", RequestURL: "https://app.example/", RequestParams: "a=b",
 		ResponseHeaders: "A: b", ResponseBody: "<x\ufffd/>",
 	}
@@ -201,4 +209,10 @@ func testNotifications(t *testing.T, b backend) {
 	if err := second(s.Notification(t.Context(), other, "NO3")); !errors.Is(err, call.ErrNotFound) {
 		t.Errorf("of another account: %v", err)
 	}
+	add(4)
+	calls[0].Status, calls[0].EndedAt = call.Canceled, morning
+	must(t, s.CancelQueued(t.Context(), calls[0], call.Change{}))
+	must(t, s.DeleteCall(t.Context(), account, calls[0].SID))
+	add(6) // a callback that was still owed has failed
+	page(call.NotificationFilter{AccountSID: account}, "NO3 NO1 ", false)
 }

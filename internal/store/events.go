@@ -111,9 +111,17 @@ func scanNotification(r scanner) (n call.Notification, err error) {
 	return n, err
 }
 
-// AddNotification stores an error or warning of a call.
+// AddNotification stores an error or warning of a call, unless the call was deleted.
 func (s *Store) AddNotification(ctx context.Context, n call.Notification) error {
-	return s.w.live(ctx, &job{rows: []rowOf{notificationRow(&n)}})
+	j := &job{}
+	j.run = func(b *batch) error {
+		there, err := b.any("SELECT sid FROM calls WHERE sid = ?", n.CallSID)
+		if there {
+			j.rows = []rowOf{notificationRow(&n)}
+		}
+		return err
+	}
+	return s.w.live(ctx, j)
 }
 
 // Notification is the notification sid of an account.
@@ -125,20 +133,23 @@ func (s *Store) Notification(ctx context.Context, accountSID, sid string) (n cal
 	return n, err
 }
 
-// Notifications lists the notifications of a call, or with an empty callSID of all calls of the account,
-// newest first.
-func (s *Store) Notifications(ctx context.Context, accountSID, callSID string, limit int) ([]call.Notification, error) {
-	query := "SELECT " + notificationColumns + " FROM notifications WHERE account_sid = ?"
-	args := []any{accountSID}
-	if callSID != "" {
-		query += " AND call_sid = ?"
-		args = append(args, callSID)
+// ListNotifications pages as ListCalls does.
+func (s *Store) ListNotifications(ctx context.Context, f call.NotificationFilter) (notifications []call.Notification, more bool, err error) {
+	l := &listing{
+		table: "notifications", columns: notificationColumns, order: "time", tie: "sid", limit: f.Limit, offset: f.Offset,
 	}
-	var list []call.Notification
-	err := s.query(ctx, func(r scanner) error {
-		n, err := scanNotification(r)
-		list = append(list, n)
-		return err
-	}, query+" ORDER BY time DESC, sid DESC LIMIT ?", append(args, limit)...)
-	return list, err
+	if at := f.Cursor; at.SID != "" {
+		l.cursor, l.before = []any{at.Time, at.SID}, at.Before
+	}
+	l.equal("call_sid", f.CallSID)
+	if f.Level != nil {
+		l.where("level = ?", *f.Level)
+	}
+	if !f.After.IsZero() {
+		l.where("time >= ?", micros(f.After))
+	}
+	if !f.Before.IsZero() {
+		l.where("time < ?", micros(f.Before))
+	}
+	return list(ctx, s, l, f.AccountSID, scanNotification)
 }

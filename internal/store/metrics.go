@@ -76,13 +76,16 @@ var (
 	ageDesc = prometheus.NewDesc("offhook_outbox_oldest_seconds", "Age of the oldest pending status callback; 0 without one.", nil, nil)
 )
 
+var droppedDesc = prometheus.NewDesc("offhook_store_requests_dropped_total",
+	"Requests to applications that the Events of their calls lack, because the database did not keep up.", nil, nil)
+
 var _ prometheus.Collector = (*Store)(nil)
 
 // Describe implements prometheus.Collector.
 func (s *Store) Describe(ch chan<- *prometheus.Desc) {
 	s.w.metrics.waited.Describe(ch)
 	s.w.metrics.batch.Describe(ch)
-	for _, d := range []*prometheus.Desc{laneDesc, writableDesc, depthDesc, ageDesc} {
+	for _, d := range []*prometheus.Desc{laneDesc, writableDesc, depthDesc, ageDesc, droppedDesc} {
 		ch <- d
 	}
 }
@@ -97,6 +100,7 @@ func (s *Store) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(laneDesc, float64(len(s.w.liveLane)), "live")
 	gauge(laneDesc, float64(len(s.w.apiLane)), "api")
+	ch <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(s.requests.dropped.Load()))
 	writable := 1.0
 	if x.stopped.Load() {
 		writable = 0

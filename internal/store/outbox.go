@@ -107,11 +107,14 @@ func (s *Store) callbacks(ctx context.Context, query string, args ...any) ([]cal
 	return list, err
 }
 
+// withCall are the parameters, unless the call was deleted meanwhile.
+const withCall = "CASE WHEN EXISTS (SELECT 1 FROM calls WHERE sid = outbox.call_sid) THEN params ELSE '' END"
+
 // Delivered marks a callback as done. Like Retry and Dead it does nothing when the callback is no longer
 // pending or went with its deleted call.
 func (s *Store) Delivered(ctx context.Context, id string) error {
-	return s.mark(ctx, nil, "UPDATE outbox SET state = 'delivered', attempts = attempts + 1, delivered_at = ? "+
-		"WHERE id = ? AND state = 'pending'", micros(s.cfg.Clock.Now()), id)
+	return s.mark(ctx, nil, "UPDATE outbox SET state = 'delivered', attempts = attempts + 1, delivered_at = ?, params = "+withCall+
+		" WHERE id = ? AND state = 'pending'", micros(s.cfg.Clock.Now()), id)
 }
 
 // Retry puts a callback off until dueAt. With its attempts unchanged it parks one that waits behind another.
@@ -120,10 +123,15 @@ func (s *Store) Retry(ctx context.Context, id string, attempts int, dueAt time.T
 		"WHERE id = ? AND state = 'pending'", int64(attempts), micros(dueAt), lastError, id)
 }
 
-// Dead gives a callback up.
+// Dead gives a callback up. That of a deleted call is forgotten.
 func (s *Store) Dead(ctx context.Context, id, lastError string) error {
-	return s.mark(ctx, nil, "UPDATE outbox SET state = 'dead', last_error = ? "+
-		"WHERE id = ? AND state = 'pending'", lastError, id)
+	return s.w.live(ctx, &job{run: func(b *batch) error {
+		_, err := b.exec("UPDATE outbox SET state = 'dead', last_error = ? WHERE id = ? AND state = 'pending'", lastError, id)
+		if err == nil {
+			_, err = b.exec("DELETE FROM outbox WHERE id = ? AND state = 'dead' AND NOT EXISTS (SELECT 1 FROM calls WHERE sid = outbox.call_sid)", id)
+		}
+		return err
+	}})
 }
 
 // Resend makes a dead callback of an account pending again, at once and with all its attempts before it.

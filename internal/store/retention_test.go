@@ -41,7 +41,7 @@ func TestCallbacksDeliveredLongAgoAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n, err := s.sweep(t.Context(), now.Add(-defaultKeep), 0)
+	n, err := s.sweep(t.Context(), now, 0)
 	if err != nil || n != 100 {
 		t.Errorf("removed %d, %v; want 100", n, err)
 	}
@@ -60,7 +60,16 @@ func TestCallbacksDeliveredLongAgoAreRemoved(t *testing.T) {
 			t.Errorf("callback %d, %v old: is there %v, want %v", i, kind.age, left[cb.ID], kind.stay)
 		}
 	}
-	for query, want := range map[string]string{oldCallbacks: "sqlite_autoindex_outbox_1 (id>? AND id<?)", deleteDelivered: "sqlite_autoindex_outbox_1 (id=?)"} {
+	for query, want := range map[string]string{
+		oldCallbacks: "sqlite_autoindex_outbox_1 (id>? AND id<?)", deleteDelivered: "sqlite_autoindex_outbox_1 (id=?)",
+		oldEvents:           "sqlite_autoindex_events_1 ((call_sid,seq)>(?,?) AND call_sid<?)",
+		deleteEvents:        "sqlite_autoindex_events_1 ((call_sid,seq)>(?,?) AND (call_sid,seq)<(?,?))",
+		oldRequests:         "sqlite_autoindex_requests_1 ((call_sid,time,id)>(?,?,?) AND call_sid<?)",
+		deleteRequests:      "sqlite_autoindex_requests_1 ((call_sid,time,id)>(?,?,?) AND (call_sid,time,id)<(?,?,?))",
+		deleteNotifications: "notifications_age (time<?)", deleteIdempotency: "idempotency_age (created_at<?)",
+		requestsBehind: "sqlite_autoindex_requests_1 (call_sid=? AND (time,id)>(?,?))",
+		callsThere:     "sqlite_autoindex_calls_1 (sid=?)",
+	} {
 		if plan := explain(t, s, query, make([]any, strings.Count(query, "?"))...); !strings.Contains(plan, want) || strings.Contains(plan, "TEMP") {
 			t.Errorf("%s: %s", query, plan)
 		}

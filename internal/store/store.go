@@ -39,7 +39,8 @@ type Config struct {
 	LiveLane int // writes of live calls that may wait before callers block; default 1024
 	APILane  int // writes of the API that may wait before more are refused; default 256
 
-	KeepDelivered time.Duration // how long a delivered callback is kept; default 30 days
+	// Keep is how long delivered callbacks, events, notifications and requests are kept; default 30 days.
+	Keep time.Duration
 
 	Feed Feed   // is told of what is stored; default nobody
 	Due  func() // is told that something is due to a webhook, after the commit; must not block
@@ -65,6 +66,8 @@ type Store struct {
 	w       *writer
 	sweeper *sweeper
 
+	requests *requestLog
+
 	// SQLite only
 	lock       *os.File // held while open
 	checkpoint *checkpointer
@@ -88,8 +91,8 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.KeepDelivered == 0 {
-		cfg.KeepDelivered = defaultKeep
+	if cfg.Keep <= 0 {
+		cfg.Keep = defaultKeep
 	}
 	if cfg.Node == "" {
 		cfg.Node, _ = os.Hostname()
@@ -145,6 +148,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	s.w = newWriter(writeDB, s.d, cfg, newSequence(cfg.Clock, s.epoch, seq), committed)
 	s.w.changed = s.seen.drop // ahead of the first job
+	s.requests = newRequestLog(s.w, cfg.Clock)
 	s.sweeper = s.newSweeper()
 	return s, nil
 }
@@ -189,6 +193,7 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.sweeper.close()
+		s.requests.close()
 		s.w.close()
 		if s.checkpoint != nil {
 			s.checkpoint.close()

@@ -57,9 +57,12 @@ type Store interface {
 	// ListCalls returns a page of f.Limit calls, newest first, and whether more follow in the
 	// direction that was read.
 	ListCalls(ctx context.Context, f call.Filter) (calls []*call.Call, more bool, err error)
-	// Notifications lists the newest of a call, or of the account when callSID is empty, newest first.
-	Notifications(ctx context.Context, accountSID, callSID string, limit int) ([]call.Notification, error)
+	// ListNotifications pages as ListCalls does.
+	ListNotifications(ctx context.Context, f call.NotificationFilter) (notifications []call.Notification, more bool, err error)
 	Notification(ctx context.Context, accountSID, sid string) (call.Notification, error)
+	// Requests lists a page of what was requested for a call, first things first, and whether more follow in
+	// the direction that was read.
+	Requests(ctx context.Context, callSID string, limit, offset int, at twilio.PageToken) (requests []call.Request, more bool, err error)
 
 	Number(ctx context.Context, accountSID, sid string) (*call.Number, error)
 	// ListNumbers pages as ListCalls does.
@@ -152,6 +155,7 @@ func (a *api) route() {
 
 	r.Get(account+"/Calls/{CallSid}/Notifications", a.handle(a.listNotifications))
 	r.Get(account+"/Calls/{CallSid}/Notifications/{Sid}", a.handle(a.fetchNotification))
+	r.Get(account+"/Calls/{CallSid}/Events", a.handle(a.listEvents))
 	r.Get(account+"/Notifications", a.handle(a.listNotifications))
 	r.Get(account+"/Notifications/{Sid}", a.handle(a.fetchNotification))
 
@@ -169,9 +173,7 @@ func (a *api) route() {
 	a.routeApplications()
 
 	// What Twilio has and this version has not says so, instead of looking like a wrong SID.
-	for _, name := range unavailableCall {
-		a.none(account + "/Calls/{CallSid}/" + name)
-	}
+	a.routeAbsentOfCall()
 	for _, name := range unavailableAccount {
 		a.none(account + "/" + name)
 	}
@@ -180,19 +182,12 @@ func (a *api) route() {
 	r.MethodNotAllowed(a.handle(a.methodNotAllowed))
 }
 
-// unavailableCall are the subresources of a call that this version lacks, unavailableAccount those of
-// the account.
-var (
-	unavailableCall = []string{
-		"Events", "Payments", "Siprec", "Streams", "Transcriptions",
-		"UserDefinedMessageSubscriptions", "UserDefinedMessages",
-	}
-	unavailableAccount = []string{
-		"Addresses", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
-		"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
-		"Messages", "Queues", "SMS", "Tokens", "Transcriptions", "Usage",
-	}
-)
+// unavailableAccount are what Twilio has below an account and this version has not.
+var unavailableAccount = []string{
+	"Addresses", "AuthorizedConnectApps", "AvailablePhoneNumbers", "Balance", "Conferences",
+	"ConnectApps", "IncomingPhoneNumbers/Local", "IncomingPhoneNumbers/Mobile", "IncomingPhoneNumbers/TollFree",
+	"Messages", "Queues", "SMS", "Tokens", "Transcriptions", "Usage",
+}
 
 func (a *api) none(path string) {
 	a.routes.HandleFunc(path, a.handle(a.unavailable))
@@ -326,7 +321,13 @@ func (q *request) parsePath() (string, error) {
 	case ".xml":
 		q.enc.xml = true
 		return path, nil
-	case ".csv", ".html":
+	case ".csv":
+		if q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
+			return "", q.errNoSheet()
+		}
+		q.enc.csv = &sheet{}
+		return path, nil
+	case ".html":
 		e := twilio.Errf(20001, "%s is not available in this version: ask for %s%s.json", suffix, base, path)
 		e.Status = http.StatusNotAcceptable
 		return "", e
@@ -360,6 +361,10 @@ func (q *request) notFound() error {
 
 // sendOne answers with the one resource that write writes.
 func (q *request) sendOne(status int, write func()) {
+	if q.enc.csv != nil {
+		q.fail(q.errNoSheet())
+		return
+	}
 	q.enc.head()
 	write()
 	q.enc.tail()
@@ -377,8 +382,11 @@ func (q *request) send(status int) {
 		return
 	}
 	contentType := "application/json"
-	if q.enc.xml {
+	switch {
+	case q.enc.xml:
 		contentType = "application/xml; charset=utf-8"
+	case q.enc.csv != nil:
+		contentType = "text/csv; charset=utf-8"
 	}
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(q.enc.b)))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"encoding/csv"
 	"errors"
 	"flag"
 	"fmt"
@@ -70,6 +71,13 @@ func TestGoldenAnswers(t *testing.T) {
 		SID: "NO" + strings.Repeat("5", 32), AccountSID: testSID, CallSID: callSID(7), Code: 21626, Level: call.LevelWarning,
 		Message: "Invalid StatusCallbackEvent", Time: testTime,
 	}}
+	f.requests = []call.Request{{
+		ID: "EV" + strings.Repeat("1", 32), CallSID: callSID(7), Time: testTime, Method: "POST", URL: "https://app.example.com/voice?a=b&c",
+		Params: "CallSid=" + callSID(7) + "&From=%2B15557654321&Digits=12%23&SipHeader_X-%3Cname%3E=a", Status: 200,
+		ContentType: "text/xml", Length: 23, Body: "<Response>\n</Response>", Duration: 1234500 * time.Microsecond,
+	}, {
+		ID: "EV" + strings.Repeat("2", 32), CallSID: callSID(7), Time: testTime.Add(time.Second), Method: "GET", URL: "http://127.0.0.1:1/", Duration: time.Millisecond,
+	}}
 	f.numbers = []*call.Number{{
 		SID: "PN" + strings.Repeat("6", 32), AccountSID: testSID, PhoneNumber: "+14158675309", FriendlyName: "(415) 867-5309",
 		VoiceURL: "https://app.example.com/voice", VoiceMethod: "POST", FallbackMethod: "POST", StatusMethod: "POST",
@@ -99,6 +107,14 @@ func TestGoldenAnswers(t *testing.T) {
 		{"notifications_account.json", f, "GET", base + "/Accounts/" + testSID + "/Notifications.json?Log=1", nil, 200},
 		{"notification.json", f, "GET", base + "/Accounts/" + testSID + "/Notifications/NO" + strings.Repeat("4", 32) + ".json", nil, 200},
 		{"notification_call.json", f, "GET", callsPath + "/" + callSID(7) + "/Notifications/NO" + strings.Repeat("5", 32) + ".json", nil, 200},
+		{"events.json", f, "GET", callsPath + "/" + callSID(7) + "/Events.json", nil, 200},
+		{"calls.csv", f, "GET", callsPath + ".csv?Status=completed&PageSize=1", nil, 200},
+		{"numbers.csv", f, "GET", pnPath + ".csv", nil, 200},
+		{"notifications.csv", f, "GET", callsPath + "/" + callSID(7) + "/Notifications.csv", nil, 200},
+		{"events.csv", f, "GET", callsPath + "/" + callSID(7) + "/Events.csv", nil, 200},
+		{"calls_empty.csv", empty, "GET", callsPath + ".csv", nil, 200},
+		{"events.xml", f, "GET", callsPath + "/" + callSID(7) + "/Events", nil, 200},
+		{"events_page.json", f, "GET", callsPath + "/" + callSID(7) + "/Events.json?PageSize=1&Page=1", nil, 200},
 		{"account.json", f, "GET", base + "/Accounts/" + testSID + ".json", nil, 200},
 		{"accounts.json", f, "GET", base + "/Accounts.json", nil, 200},
 		{"error.json", f, "GET", callsPath + "/" + callSID(8) + ".json", nil, 404},
@@ -111,8 +127,11 @@ func TestGoldenAnswers(t *testing.T) {
 				t.Errorf("status %d, want %d", a.status, tt.status)
 			}
 			want := "application/json"
-			if strings.HasSuffix(tt.file, ".xml") {
+			switch filepath.Ext(tt.file) {
+			case ".xml":
 				want = "application/xml; charset=utf-8"
+			case ".csv":
+				want = "text/csv; charset=utf-8"
 			}
 			if got := a.header.Get("Content-Type"); got != want {
 				t.Errorf("Content-Type %s", got)
@@ -243,7 +262,7 @@ func TestErrors(t *testing.T) {
 		{"unknown resource", "GET", base + "/Accounts/" + testSID + "/Nothing.json", nil, 404, 20404, "The requested resource " + base + "/Accounts/" + testSID + "/Nothing.json was not found"},
 		{"root", "GET", base + ".json", nil, 404, 20404, ""},
 		{"another suffix", "GET", callsPath + ".yaml", nil, 404, 20404, ""},
-		{"csv", "GET", callsPath + ".csv", nil, 406, 20001, "Calls.json"},
+		{"html", "GET", callsPath + ".html", nil, 406, 20001, "Calls.json"},
 		{"trailing slash", "GET", callsPath + "/.json", nil, 404, 20404, ""},
 		{"case of the path", "GET", strings.Replace(callsPath, "Calls", "calls", 1) + ".json", nil, 404, 20404, ""},
 		{"PUT", "PUT", one, nil, 405, 20004, "PUT is not allowed"},
@@ -305,7 +324,13 @@ func TestErrors(t *testing.T) {
 		{"recordings", "GET", callsPath + "/" + callSID(1) + "/Recordings.json", nil, 404, 20404, "is not available in this version"},
 		{"one recording", "DELETE", callsPath + "/" + callSID(1) + "/Recordings/RE1.json", nil, 404, 20404, "is not available in this version"},
 		{"streams", "POST", callsPath + "/" + callSID(1) + "/Streams.json", nil, 404, 20404, "is not available in this version"},
-		{"events", "GET", callsPath + "/" + callSID(1) + "/Events.json", nil, 404, 20404, "is not available in this version"},
+		{"a list of streams", "GET", callsPath + "/" + callSID(1) + "/Streams.json", nil, 405, 20004, "GET is not allowed"},
+		{"stop of a stream", "POST", callsPath + "/" + callSID(1) + "/Streams/MZ1.json", nil, 404, 20404, "Streams of calls is not available in this version"},
+		{"payments", "POST", callsPath + "/" + callSID(1) + "/Payments.json", nil, 404, 20404, "Payments of calls is not available in this version"},
+		{"siprec", "POST", callsPath + "/" + callSID(1) + "/Siprec.json", nil, 404, 20404, "Siprec of calls is not available in this version"},
+		{"transcriptions", "POST", callsPath + "/" + callSID(1) + "/Transcriptions.json", nil, 404, 20404, "Transcriptions of calls is not available in this version"},
+		{"messages", "POST", callsPath + "/" + callSID(1) + "/UserDefinedMessages.json", nil, 404, 20404, "UserDefinedMessages of calls is not available in this version"},
+		{"subscription", "DELETE", callsPath + "/" + callSID(1) + "/UserDefinedMessageSubscriptions/ZY1.json", nil, 404, 20404, "UserDefinedMessageSubscriptions of calls is not"},
 		{"conferences", "GET", base + "/Accounts/" + testSID + "/Conferences.json", nil, 404, 20404, "is not available in this version"},
 		{"queues", "GET", base + "/Accounts/" + testSID + "/Queues.json", nil, 404, 20404, "is not available in this version"},
 		{"local numbers", "GET", pnPath + "/Local.json", nil, 404, 20404, "is not available in this version"},
@@ -314,6 +339,10 @@ func TestErrors(t *testing.T) {
 		{"suspending oneself", "POST", base + "/Accounts/" + testSID + ".json", url.Values{"Status": {"suspended"}}, 403, 20006, "subaccounts"},
 		{"an account that is not ours", "GET", base + "/Accounts/" + otherSID + ".json", nil, 401, 20003, ""},
 
+		{"events of an unknown call", "GET", callsPath + "/" + callSID(9) + "/Events.json", nil, 404, 20404, ""},
+		{"events of no call", "GET", callsPath + "/CAx/Events.json", nil, 404, 20404, ""},
+		{"events cannot be deleted", "DELETE", callsPath + "/" + callSID(1) + "/Events.json", nil, 405, 20004, ""},
+		{"notifications cannot be deleted", "DELETE", base + "/Accounts/" + testSID + "/Notifications/NO" + strings.Repeat("4", 32) + ".json", nil, 405, 20004, ""},
 		{"notifications of an unknown call", "GET", callsPath + "/" + callSID(9) + "/Notifications.json", nil, 404, 20404, ""},
 		{"unknown notification", "GET", base + "/Accounts/" + testSID + "/Notifications/NO" + strings.Repeat("9", 32) + ".json", nil, 404, 20404, ""},
 		{"notification of another call", "GET", callsPath + "/" + callSID(2) + "/Notifications/NO" + strings.Repeat("4", 32) + ".json", nil, 404, 20404, ""},
@@ -534,5 +563,51 @@ func TestRefusalsAreToldOnceASecond(t *testing.T) {
 		if got := r.tell(testTime.Add(step.after)); got != step.want {
 			t.Errorf("after %s: %d, want %d", step.after, got, step.want)
 		}
+	}
+}
+
+// Whoever reads a list as CSV finds the next page in the header, and no line has other columns than the first.
+func TestPagesOfCSV(t *testing.T) {
+	f := newFake()
+	f.addCalls(7)
+	f.calls[3].Annotation = "a \"b\",\r\nc" // in one field
+	var sids []string
+	path := callsPath + ".csv?PageSize=3"
+	for path != "" {
+		a := ask(t, f, "GET", path, nil)
+		rows, err := csv.NewReader(strings.NewReader(a.body)).ReadAll() // which counts the columns
+		if err != nil || a.status != 200 {
+			t.Fatalf("%s: %d %v", path, a.status, err)
+		}
+		column := map[string]int{}
+		for i, name := range rows[0] {
+			column[name] = i
+		}
+		for _, row := range rows[1:] {
+			sids = append(sids, row[column["Sid"]])
+			if row[column["Sid"]] == f.calls[3].SID && row[column["Annotation"]] != "a \"b\",\nc" { // encoding/csv drops the \r
+				t.Errorf("annotation %q", row[column["Annotation"]])
+			}
+			if uri := row[column["Uri"]]; uri != callsPath+"/"+row[column["Sid"]]+".json" {
+				t.Errorf("uri %s", uri)
+			}
+		}
+		path = ""
+		for _, link := range a.header.Values("Link") {
+			if uri, next := strings.CutSuffix(link, `>; rel="next"`); next {
+				path = strings.TrimPrefix(uri, "<")
+			}
+		}
+	}
+	if len(sids) != 7 || sids[0] != callSID(7) || sids[6] != callSID(1) {
+		t.Errorf("calls %v", sids)
+	}
+	for method, path := range map[string]string{"GET": callsPath + "/" + callSID(1) + ".csv", "POST": callsPath + ".csv"} {
+		if a := ask(t, f, method, path, url.Values{}); a.status != http.StatusNotAcceptable || a.code() != 20001 || f.created.To != "" {
+			t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+		}
+	}
+	if a := ask(t, f, "GET", callsPath+".csv?Status=moo", nil); a.status != 400 || a.code() == 0 {
+		t.Errorf("a refusal: %d %s", a.status, a.body)
 	}
 }

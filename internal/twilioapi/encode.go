@@ -11,12 +11,13 @@ import (
 )
 
 // enc builds an answer. The same calls write JSON, whose names are given (account_sid), or XML, whose
-// names are the same in Pascal case (AccountSid); null and "" are empty elements there.
+// names are the same in Pascal case (AccountSid); null and "" are empty elements there. Lists can be CSV too.
 // It is written by hand because a call is 25 fields and a page up to 1000 of them: reflection would
 // take most of the time of a request.
 type enc struct {
 	b      []byte
 	xml    bool
+	csv    *sheet // a list as CSV, of which b has the lines; nil: another format
 	origin string // of the APIs under /v1, whose times are ISO 8601 and whose links are whole URLs
 }
 
@@ -43,6 +44,10 @@ func (e *enc) tail() {
 
 // object writes an object that is an item of a list or the document itself: in XML an element.
 func (e *enc) object(name string, fields func()) {
+	if e.csv != nil {
+		e.line(fields)
+		return
+	}
 	if e.xml {
 		e.open(name)
 		fields()
@@ -57,6 +62,10 @@ func (e *enc) object(name string, fields func()) {
 
 // child writes an object that is a field.
 func (e *enc) child(name string, fields func()) {
+	if e.csv != nil {
+		e.columns(name, fields)
+		return
+	}
 	e.name(name)
 	if !e.xml {
 		e.b = append(e.b, '{')
@@ -95,17 +104,20 @@ func (e *enc) null(name string) {
 		return
 	}
 	e.name(name)
-	e.b = append(e.b, "null"...)
+	if e.json() {
+		e.b = append(e.b, "null"...)
+	}
+	e.endName(name)
 }
 
 // digits writes a number as text.
 func (e *enc) digits(name string, n int64) {
 	e.name(name)
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, '"')
 	}
 	e.b = strconv.AppendInt(e.b, n, 10)
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, '"')
 	}
 	e.endName(name)
@@ -132,7 +144,7 @@ func (e *enc) time(name string, t time.Time) {
 		return
 	}
 	e.name(name)
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, '"')
 	}
 	if e.origin != "" {
@@ -140,7 +152,7 @@ func (e *enc) time(name string, t time.Time) {
 	} else {
 		e.b = twilio.AppendTime(e.b, t)
 	}
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, '"')
 	}
 	e.endName(name)
@@ -149,7 +161,7 @@ func (e *enc) time(name string, t time.Time) {
 // link writes a URI inside the API: the parts joined, with the suffix of the format.
 func (e *enc) link(name string, parts ...string) {
 	e.name(name)
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, '"')
 	}
 	e.text(e.origin)
@@ -157,7 +169,7 @@ func (e *enc) link(name string, parts ...string) {
 		e.b = append(e.b, p...) // SIDs and names of our own: nothing to escape
 	}
 	e.b = append(e.b, e.suffix()...)
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, '"')
 	}
 	e.endName(name)
@@ -175,24 +187,38 @@ func (e *enc) self(parts ...string) {
 // strs writes a list of texts.
 func (e *enc) strs(name string, values []string) {
 	e.name(name)
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, '[')
 	}
-	for _, v := range values {
+	for i, v := range values {
 		if e.xml {
 			e.str("value", v)
+			continue
+		}
+		if e.csv != nil {
+			if i > 0 {
+				e.b = append(e.b, ' ')
+			}
+			e.quote(v)
 			continue
 		}
 		e.comma()
 		e.quote(v)
 	}
-	if !e.xml {
+	if e.json() {
 		e.b = append(e.b, ']')
 	}
 	e.endName(name)
 }
 
+// json reports whether the answer is JSON.
+func (e *enc) json() bool { return !e.xml && e.csv == nil }
+
 func (e *enc) name(name string) {
+	if e.csv != nil {
+		e.column(name)
+		return
+	}
 	if e.xml {
 		e.open(name)
 		return
@@ -204,6 +230,10 @@ func (e *enc) name(name string) {
 }
 
 func (e *enc) endName(name string) {
+	if e.csv != nil {
+		e.endColumn()
+		return
+	}
 	if e.xml {
 		e.close(name)
 	}
@@ -234,11 +264,12 @@ func (e *enc) empty(name string) {
 	e.b = append(e.b, '/', '>')
 }
 
-// pascal writes account_sid as AccountSid, and sms and mms as SMS and MMS as Twilio does.
-func (e *enc) pascal(name string) {
+func (e *enc) pascal(name string) { e.b = appendPascal(e.b, name) }
+
+// appendPascal writes account_sid as AccountSid, and sms and mms as SMS and MMS as Twilio does.
+func appendPascal(b []byte, name string) []byte {
 	if name == "sms" || name == "mms" {
-		e.b = append(e.b, name[0]-'a'+'A', 'M', 'S')
-		return
+		return append(b, name[0]-'a'+'A', 'M', 'S')
 	}
 	up := true
 	for i := range len(name) {
@@ -251,14 +282,19 @@ func (e *enc) pascal(name string) {
 			c -= 'a' - 'A'
 		}
 		up = false
-		e.b = append(e.b, c)
+		b = append(b, c)
 	}
+	return b
 }
 
-// quote writes text as a JSON string or as XML character data. What neither may hold becomes U+FFFD.
+// quote writes text as a JSON string, as XML character data or as it is. What neither may hold becomes U+FFFD.
 func (e *enc) quote(s string) {
 	if e.xml {
 		e.escapeXML(s)
+		return
+	}
+	if e.csv != nil {
+		e.text(s)
 		return
 	}
 	e.b = append(e.b, '"')
@@ -270,6 +306,10 @@ func (e *enc) quote(s string) {
 func (e *enc) text(s string) {
 	if e.xml {
 		e.escapeXML(s)
+		return
+	}
+	if e.csv != nil {
+		e.b = append(e.b, strings.ToValidUTF8(s, "\uFFFD")...)
 		return
 	}
 	start := 0
@@ -340,7 +380,7 @@ func (e *enc) escapeXML(s string) {
 
 // error writes the error envelope (calls-api section 3), instead of whatever was written before.
 func (e *enc) error(err *twilio.Error) {
-	e.b = e.b[:0]
+	e.b, e.csv = e.b[:0], nil
 	e.head()
 	e.object("rest_exception", func() {
 		e.number("code", int64(err.Code))

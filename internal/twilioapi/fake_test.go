@@ -42,6 +42,7 @@ type fake struct {
 	calls         []*call.Call // newest first
 	numbers       []*call.Number
 	notifications []call.Notification
+	requests      []call.Request // first things first
 
 	err     error // returned by everything but Account
 	panics  any   // raised by Call
@@ -152,14 +153,36 @@ func cut[T any](all []T, place func(T) twilio.PageToken, limit, offset int, at t
 	return all[from:to], to < len(all)
 }
 
-func (f *fake) Notifications(_ context.Context, accountSID, callSID string, limit int) ([]call.Notification, error) {
+func (f *fake) ListNotifications(_ context.Context, filter call.NotificationFilter) ([]call.Notification, bool, error) {
 	var list []call.Notification
 	for _, n := range f.notifications {
-		if n.AccountSID == accountSID && (callSID == "" || n.CallSID == callSID) && len(list) < limit {
+		if n.AccountSID == filter.AccountSID && (filter.CallSID == "" || n.CallSID == filter.CallSID) &&
+			(filter.Level == nil || n.Level == *filter.Level) && !n.Time.Before(filter.After) &&
+			(filter.Before.IsZero() || n.Time.Before(filter.Before)) {
 			list = append(list, n)
 		}
 	}
-	return list, f.err
+	page, more := cut(list, func(n call.Notification) twilio.PageToken { return n.PageToken() }, filter.Limit, filter.Offset, filter.Cursor)
+	return page, more, f.err
+}
+
+func (f *fake) Requests(_ context.Context, sid string, limit, offset int, at twilio.PageToken) ([]call.Request, bool, error) {
+	list := slices.DeleteFunc(slices.Clone(f.requests), func(r call.Request) bool { return r.CallSID != sid })
+	if at.SID != "" {
+		i, found := slices.BinarySearchFunc(list, at, func(r call.Request, at twilio.PageToken) int {
+			return cmp.Or(cmp.Compare(r.Time.UnixMicro(), at.Time), cmp.Compare(r.ID, at.SID))
+		})
+		if at.Before {
+			from := max(i-limit, 0)
+			return list[from:i], from > 0, f.err
+		}
+		if offset = i; found {
+			offset++
+		}
+	}
+	from := min(offset, len(list))
+	to := min(from+limit, len(list))
+	return list[from:to], to < len(list), f.err
 }
 
 func (f *fake) Notification(_ context.Context, accountSID, sid string) (call.Notification, error) {

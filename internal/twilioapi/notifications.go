@@ -1,10 +1,8 @@
 package twilioapi
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -12,43 +10,42 @@ import (
 	"github.com/offhook/offhook/internal/twilio"
 )
 
-// maxNotifications is how far back lists of notifications reach: the newest of a call or an account.
-const maxNotifications = 1000
-
 // notificationQuery is a list request (related-resources, Call events and notifications).
 type notificationQuery struct {
 	page
-	log           string // "0" errors, "1" warnings, "" both
-	after, before time.Time
+	call.NotificationFilter
 }
 
 var notificationForm = newForm(
 	filters(
 		param[notificationQuery]{name: "Log", read: func(l *notificationQuery, value string) error {
-			if value != "" && value != "0" && value != "1" {
+			switch level, err := strconv.Atoi(value); {
+			case value == "":
+			case err == nil && (level == call.LevelError || level == call.LevelWarning):
+				l.Level = &level
+			default:
 				return twilio.Errf(20001, "Log must be 0 (errors) or 1 (warnings): %s", clip(value))
 			}
-			l.log = value
 			return nil
 		}},
 	),
-	bounds("MessageDate", func(l *notificationQuery) *time.Time { return &l.after }, func(l *notificationQuery) *time.Time { return &l.before }),
+	bounds("MessageDate", func(l *notificationQuery) *time.Time { return &l.After }, func(l *notificationQuery) *time.Time { return &l.Before }),
 	pageParams(func(l *notificationQuery) *page { return &l.page }),
 )
 
 // listNotifications serves a call's and the account's.
 func (a *api) listNotifications(q *request) error {
-	ctx, path, callSID := q.r.Context(), base+"/Accounts/"+q.account.SID, q.param("CallSid")
-	if callSID != "" {
+	ctx, path := q.r.Context(), base+"/Accounts/"+q.account.SID
+	var l notificationQuery
+	if callSID := q.param("CallSid"); callSID != "" {
 		if _, err := q.sid("CallSid", twilio.CallPrefix); err != nil {
 			return err
 		}
 		if _, err := a.Store.Call(ctx, q.account.SID, callSID); err != nil {
 			return err
 		}
-		path += "/Calls/" + callSID
+		l.CallSID, path = callSID, path+"/Calls/"+callSID
 	}
-	var l notificationQuery
 	given, err := notificationForm.decode(q, &l, nil)
 	if err == nil {
 		err = l.check(given, twilio.NotificationPrefix)
@@ -56,41 +53,17 @@ func (a *api) listNotifications(q *request) error {
 	if err != nil {
 		return err
 	}
-	all, err := a.Store.Notifications(ctx, q.account.SID, callSID, maxNotifications)
+	l.AccountSID = q.account.SID
+	l.Limit, l.Offset, l.Cursor = l.cursor()
+	list, more, err := a.Store.ListNotifications(ctx, l.NotificationFilter)
 	if err != nil {
 		return err
 	}
-	list, more := l.pick(all)
 	q.list(&l.page, path+"/Notifications", "notifications", len(list), more,
 		func(i int) twilio.PageToken { return list[i].PageToken() },
 		func(i int) { q.enc.notification(&list[i], path, false) })
 	q.send(http.StatusOK)
 	return nil
-}
-
-// pick filters the notifications and cuts the page out.
-func (l *notificationQuery) pick(all []call.Notification) (list []call.Notification, more bool) {
-	all = slices.DeleteFunc(all, func(n call.Notification) bool {
-		return l.log == "0" && n.Level != call.LevelError || l.log == "1" && n.Level != call.LevelWarning ||
-			n.Time.Before(l.after) || !l.before.IsZero() && !n.Time.Before(l.before)
-	})
-	limit, offset, at := l.cursor()
-	if at.SID != "" {
-		// The first that is not newer than the place: the item itself, or the one behind it when it is gone.
-		i, found := slices.BinarySearchFunc(all, at, func(n call.Notification, at twilio.PageToken) int {
-			return cmp.Or(cmp.Compare(at.Time, n.Time.UnixMicro()), cmp.Compare(at.SID, n.SID))
-		})
-		if at.Before {
-			from := max(i-limit, 0)
-			return all[from:i], from > 0
-		}
-		if offset = i; found {
-			offset++
-		}
-	}
-	from := min(offset, len(all))
-	to := min(from+limit, len(all))
-	return all[from:to], to < len(all)
 }
 
 func (a *api) fetchNotification(q *request) error {

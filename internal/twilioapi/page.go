@@ -76,7 +76,11 @@ func (q *request) list(p *page, path, key string, n int, more bool, place func(i
 	if p.token.Before && !more {
 		previous = false
 	}
-	uri := func(number int, token string) string { return e.origin + p.uri(path+e.suffix(), number, token) }
+	suffix := e.suffix()
+	if e.csv != nil {
+		suffix = ".csv"
+	}
+	uri := func(number int, token string) string { return e.origin + p.uri(path+suffix, number, token) }
 	nextURI, previousURI := "", ""
 	if next {
 		nextURI = uri(p.number+1, place(n-1).String())
@@ -90,6 +94,16 @@ func (q *request) list(p *page, path, key string, n int, more bool, place func(i
 		previousURI = uri(p.number-1, "")
 	}
 
+	if e.csv != nil { // which has no place for them (RFC 8288)
+		if nextURI != "" {
+			q.Header().Add("Link", "<"+nextURI+`>; rel="next"`)
+		}
+		if previousURI != "" {
+			q.Header().Add("Link", "<"+previousURI+`>; rel="prev"`)
+		}
+		e.sheet(n, item)
+		return
+	}
 	const itemSize = 2500 // bytes of a call, the largest
 	e.b = slices.Grow(e.b, (n+1)*itemSize)
 	if e.origin != "" {

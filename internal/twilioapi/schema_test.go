@@ -78,6 +78,7 @@ func TestKeysAreTheSchemas(t *testing.T) {
 		"numbers.json":       "/IncomingPhoneNumbers.json",
 		"notifications.json": "/Calls/{CallSid}/Notifications.json",
 		"recordings.json":    "/Recordings.json",
+		"events.json":        "/Calls/{CallSid}/Events.json",
 	} {
 		response := spec.Paths[base+"/Accounts/{AccountSid}"+path].Get.Responses["200"]
 		check(file, keys(read(file)), keys(response.Content["application/json"].Schema.Properties))

@@ -22,6 +22,8 @@ type Client struct {
 	jar   *cookies // nil: none are kept
 	creds credentials
 	docs  *documents // nil: nothing is stored
+
+	callSID string // "": the requests are not told of
 }
 
 // Client makes the client of one call. authToken is the token of the account that owns the call.
@@ -124,6 +126,9 @@ type exchange struct {
 	request Request
 	ask     *validity // of what the media cache has, or nil
 	span    *telemetry.Span
+
+	asked string     // the URL of the present request as it is told, and its parameters
+	sent  url.Values // apart
 }
 
 // follow makes one attempt: it goes where redirects lead, as a browser does (RFC 9110 section 15.4).
@@ -132,11 +137,12 @@ func (x *exchange) follow(ctx context.Context, target string) (*Response, *failu
 	if strings.EqualFold(x.request.Method, "GET") || x.kind == kindMedia {
 		method = "GET"
 	}
-	asked := target // without the parameters of a GET
+	asked, sent := target, params // without the parameters of a GET, which are apart
 	if method == "GET" {
 		target, params = appendQuery(target, params), nil
 	}
 	for hops := 0; ; hops++ {
+		x.asked, x.sent = asked, sent
 		a, f := x.hop(ctx, method, target, params)
 		if a == nil {
 			return nil, f
@@ -167,6 +173,7 @@ func (x *exchange) follow(ctx context.Context, target string) (*Response, *failu
 		if a.status == http.StatusSeeOther || method == "POST" && (a.status == http.StatusMovedPermanently || a.status == http.StatusFound) {
 			method, params = "GET", nil
 		}
+		sent = params
 	}
 }
 

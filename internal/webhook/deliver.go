@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
@@ -63,7 +63,7 @@ func (d *Dispatcher) deliver(ctx context.Context, it *item) {
 		d.failed(ctx, it, nil, twilio.Err(11200, "the account "+it.AccountSID+" is not known now"))
 		return
 	}
-	resp, f := d.cfg.Hooks.callback(token).do(d.cfg.Hooks.cfg.Tracer.Call(ctx, it.CallSID), Request{Method: it.Method, URL: it.URL, Params: it.Params, Token: it.ID}, kindCallback, nil)
+	resp, f := d.cfg.Hooks.callback(token).Of(it.CallSID).do(d.cfg.Hooks.cfg.Tracer.Call(ctx, it.CallSID), Request{Method: it.Method, URL: it.URL, Params: it.Params, Token: it.ID}, kindCallback, nil)
 	if ctx.Err() != nil {
 		return
 	}
@@ -214,9 +214,7 @@ func (d *Dispatcher) notify(it *item, resp *Response, err *twilio.Error) {
 		n.RequestParams = string(it.Body)
 	}
 	if resp != nil {
-		var b bytes.Buffer
-		_ = resp.Header.Write(&b) // a Buffer never fails
-		n.ResponseHeaders = strings.TrimSpace(b.String())
+		n.ResponseHeaders = url.Values(resp.Header).Encode()
 		n.ResponseBody = string(bytes.ToValidUTF8(resp.Body, []byte("\ufffd")))
 	}
 	d.cfg.Notify(n)

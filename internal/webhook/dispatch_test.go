@@ -341,7 +341,7 @@ func TestStatuses(t *testing.T) {
 				}
 				n := r.notes[0]
 				if n.CallSID != "CA1" || n.AccountSID != "AC1" || n.RequestMethod != "POST" || n.RequestURL != "http://app.example/status" ||
-					!strings.Contains(n.RequestParams, "CallStatus=initiated") || !strings.Contains(n.ResponseHeaders, "X-App: yes") || n.ResponseBody != "sorry \ufffd" {
+					!strings.Contains(n.RequestParams, "CallStatus=initiated") || !strings.Contains(n.ResponseHeaders, "X-App=yes") || n.ResponseBody != "sorry \ufffd" {
 					t.Errorf("notification %+v", n)
 				}
 			})

@@ -65,7 +65,9 @@ func (x *exchange) hop(ctx context.Context, method, target string, params url.Va
 			x.ask.ask(req.Header)
 		}
 		sent := x.c.creds.authorize(req, org, user)
+		began := x.c.h.cfg.Clock.Now()
 		a, f := x.roundTrip(ctx, req)
+		x.report(began, method, x.asked, x.sent, a)
 		if f != nil {
 			return a, f
 		}

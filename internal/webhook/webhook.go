@@ -20,6 +20,7 @@ import (
 
 	"code.dny.dev/ssrf"
 
+	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/telemetry"
 )
@@ -58,6 +59,9 @@ type Config struct {
 	Roots *x509.CertPool
 	// MediaCache bounds the decoded audio kept between calls, in bytes; default 64 MiB, which is 2.3 hours.
 	MediaCache int64
+	// Report is told of each request that was made for a call (Client.Of), redirects and repeats too. It must not
+	// block, and is called from many goroutines; nil: nobody is told.
+	Report func(call.Request)
 	// Tracer makes a span of each request and names it in the request's traceparent; nil does neither.
 	Tracer *telemetry.Tracer
 }
