@@ -135,7 +135,7 @@ func (r *receiver) got(t *testing.T, callID string) (names []string) {
 			if slices.Contains([]string{"completed", "canceled", "failed"}, names[len(names)-1]) {
 				return names
 			}
-		case <-time.After(60 * time.Second): //nolint:forbidigo // the test fails
+		case <-time.After(60 * time.Second):
 			t.Fatalf("only %v came", names)
 		}
 	}
