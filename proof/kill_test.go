@@ -153,6 +153,15 @@ func (r *round) callAndKill(delay time.Duration) {
 	defer stop()
 	enough := make(chan struct{})
 	var callers sync.WaitGroup
+	for i := range inbound / 4 { // these talk by then, however soon it comes
+		callers.Go(func() { r.callIn(ctx, i) })
+	}
+	until(ctx, time.Now().Add(patience), func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, talking := r.liveIn()
+		return talking > 0
+	})
 	for range 6 {
 		callers.Go(func() {
 			for ctx.Err() == nil {
@@ -181,7 +190,7 @@ func (r *round) callAndKill(delay time.Duration) {
 			}
 		})
 	}
-	for i := range inbound {
+	for i := inbound / 4; i < inbound; i++ {
 		callers.Go(func() { r.callIn(ctx, i) })
 	}
 	select {
@@ -190,6 +199,7 @@ func (r *round) callAndKill(delay time.Duration) {
 		r.t.Fatalf("%d calls were not taken within %v", calls, patience)
 	}
 	_ = clock.Sleep(ctx, clock.System, delay)
+	until(ctx, time.Now().Add(patience), r.someOfEach)
 	_ = r.engine.cmd.Process.Kill()
 	r.killed = time.Now()
 	stop()
@@ -206,7 +216,7 @@ func (r *round) callIn(ctx context.Context, i int) {
 	wait := time.Duration(r.rand.Int64N(int64(window)))
 	to := [...]string{talks, thinks, isTurnedAway}[r.rand.IntN(3)]
 	r.mu.Unlock()
-	if i < inbound/4 { // some talk by then, however soon it comes
+	if i < inbound/4 {
 		to, wait = talks, wait/20
 	}
 	if clock.Sleep(ctx, clock.System, wait) != nil {
@@ -244,22 +254,27 @@ func (r *round) note(what func()) {
 	what()
 }
 
-// someOfEach reports whether calls are queued, ringing and in progress, in both directions.
-func (r *round) someOfEach() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	queued, ringing, talking := r.state()
-	ringingIn, talkingIn := 0, 0
+// liveIn counts the calls that came in and ring, and that were answered. The caller has r.mu.
+func (r *round) liveIn() (ringing, talking int) {
 	for _, c := range r.in {
 		if _, over := c.End(); over || !c.rang {
 			continue
 		}
 		if c.code == 200 {
-			talkingIn++
+			talking++
 		} else {
-			ringingIn++
+			ringing++
 		}
 	}
+	return ringing, talking
+}
+
+// someOfEach reports whether calls are queued, ringing and in progress, in both directions.
+func (r *round) someOfEach() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	queued, ringing, talking := r.state()
+	ringingIn, talkingIn := r.liveIn()
 	return queued > 0 && ringing > 0 && talking > 0 && ringingIn > 0 && talkingIn > 0
 }
 

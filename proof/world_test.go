@@ -168,6 +168,9 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Unlock()
 	document := `<Response><Pause length="600"/></Response>`
 	inbound := r.PostForm.Get("Direction") == "inbound"
+	if inbound { // to pause alone does not answer
+		document = `<Response><Play digits="1"/><Pause length="600"/></Response>`
+	}
 	switch {
 	case a.document != nil:
 		document = a.document(r)
