@@ -52,6 +52,7 @@ type chaos struct {
 	app     *whims
 
 	all, ends *listener // of all events, and of final ones
+	hook      *hook
 	late      time.Time // when nothing is waited for any more
 
 	mu      sync.Mutex
@@ -120,6 +121,10 @@ func (c *chaos) run(n int) {
 	c.ends = newListener(c, c.random(chaosClients+2), "?types=completed,failed,busy,no-answer,canceled")
 	listeners.Go(func() { c.all.run(ctx) })
 	listeners.Go(func() { c.ends.run(ctx) })
+	c.hook = newHook(c, c.random(chaosClients+3))
+	hooked, revive := context.WithCancel(c.ctx)
+	defer revive()
+	listeners.Go(func() { c.hook.run(hooked) })
 	began := time.Now()
 	clients.Wait()
 	acted := time.Since(began)
@@ -127,6 +132,7 @@ func (c *chaos) run(n int) {
 	followers.Wait()
 	c.settled()
 	settled := time.Since(began)
+	revive()
 	c.check()
 	stop()
 	listeners.Wait()
@@ -191,7 +197,7 @@ func (c *chaos) allRecordings() (list []recordingResource) {
 
 // check is the proof: all there is of each call fits together.
 func (c *chaos) check() {
-	c.late = time.Now().Add(patience)
+	c.late = time.Now().Add(patience + outOfTurn)
 	var ours []*twiliocall.Call
 	for call, err := range c.client.List(c.ctx, twiliocall.Filter{Limit: 100}) {
 		if err != nil {
@@ -353,12 +359,16 @@ func sameRecording(a twiliocall.Recording, b recordingResource) bool {
 		a.Duration != nil && strconv.Itoa(*a.Duration) == b.Duration
 }
 
-// listened checks that who listens to all calls got the events of this one, each once.
+// listened checks that who listens to all calls got the events of this one, each once, and its webhooks came.
 func (c *chaos) listened(sid string, events []*twiliocall.Event) {
 	ends := slices.DeleteFunc(slices.Clone(events), func(e *twiliocall.Event) bool { return !final(e) })
 	if !until(c.ctx, c.late, func() bool { return c.all.heard(sid, events) && c.ends.heard(sid, ends) }) {
 		c.t.Errorf("%s: of %d events the listeners got %d, and %d final ones", sid, len(events), len(c.all.got[sid]), len(c.ends.got[sid]))
 	}
+	if !until(c.ctx, c.late, func() bool { return c.hook.missing(events) == 0 }) {
+		c.t.Errorf("%s: %d webhooks of %d events did not come", sid, c.hook.missing(events), len(events))
+	}
+	c.hook.inOrder(sid, events)
 }
 
 func withoutPosition(e *twiliocall.Event) twiliocall.Event {
@@ -418,6 +428,10 @@ func (c *chaos) report() {
 		}
 	}
 	c.t.Logf("%d calls, %d of them deleted; %d events over %d connections, of all calls %d over %d", len(c.calls), deleted, events, cuts, len(c.all.ids), c.all.cuts)
+	c.t.Logf("%d webhooks, %d of them sent again; the receiver had %d lives", len(c.hook.ids), c.hook.again, c.hook.lives)
+	if c.hook.again == 0 {
+		c.t.Error("no webhook was sent again")
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.counted)) {
 		codes := c.counted[name]
 		c.t.Logf("%-22s %4d done, refused %4d not now, %3d live, %3d gone, %3d busy", name, codes[0], codes[21220], codes[20009], codes[20404], codes[20503])
