@@ -9,7 +9,7 @@ import (
 )
 
 // testReference is a test of a proof table: of Go by package and name, of Node by its file.
-var testReference = regexp.MustCompile("([a-z/]+)\\.(Test\\w+)|(conformance/node/[a-z.]+)")
+var testReference = regexp.MustCompile(`([a-z/]+)\.(Test\w+)|(conformance/node/[a-z.]+)`)
 
 // proofs looks up the tests that tables name, in the sources of the tree.
 type proofs map[string]string

@@ -51,7 +51,7 @@ var createForm = newForm([]param[call.CreateParams]{
 	text("CallToken", func(p *call.CreateParams) *string { return &p.CallToken }),
 	text("ClientNotificationUrl", func(p *call.CreateParams) *string { return &p.Options.NotificationURL }),
 	// Twilio's of old, which it does not describe any more.
-	param[call.CreateParams]{name: "IfMachine", read: func(_ *call.CreateParams, value string) error {
+	{name: "IfMachine", read: func(_ *call.CreateParams, value string) error {
 		if value == "" {
 			return nil
 		}
