@@ -200,7 +200,7 @@ func (c *Controller) look(now time.Time) {
 
 // shed begins to refuse calls.
 func (c *Controller) shed(now time.Time, reason string) {
-	c.shedding, c.window, c.refused, c.turned, c.reason = true, least, now, 0, reason
+	c.shedding, c.window, c.refused, c.turned, c.reason = true, max(least, float64(c.waiting())/2), now, 0, reason
 	c.log.Warn("too much waits: some new calls are refused with 503", "reason", reason)
 }
 
