@@ -261,9 +261,12 @@ func (c Config) Validate() error {
 	if c.Drain < 0 {
 		bad("--drain %s: cannot be negative", c.Drain)
 	}
-	for _, rate := range []float64{c.SIPCPS, c.SimCPS, c.AccountCPS} {
-		if math.IsNaN(rate) || math.IsInf(rate, 0) || rate > 0 && rate < 0.001 {
-			bad("--sip-cps, --sim-cps, --account-cps: %v is no number of calls; 0 is unlimited", rate)
+	for _, rate := range []struct {
+		flag string
+		cps  float64
+	}{{"--sip-cps", c.SIPCPS}, {"--sim-cps", c.SimCPS}, {"--account-cps", c.AccountCPS}} {
+		if math.IsNaN(rate.cps) || math.IsInf(rate.cps, 0) || rate.cps > 0 && rate.cps < 0.001 {
+			bad("%s: %v is no number of calls; 0 is unlimited", rate.flag, rate.cps)
 		}
 	}
 	if c.SIPCPS < 0 || c.SIPMaxCalls < 0 || c.SimCPS < 0 || c.SimMaxCalls < 0 || c.AccountCPS < 0 || c.AccountMaxCalls < 0 {

@@ -286,6 +286,12 @@ func TestACallThatWaitedForADay(t *testing.T) {
 	l := w.leg()
 	old := w.create("<Response/>", toldOf)
 	ahead.by.Store(int64(maxWait - time.Minute))
+	w.queue.poke()
+	w.until("the queue has been searched", func() bool {
+		w.queue.mu.Lock()
+		defer w.queue.mu.Unlock()
+		return !w.queue.sweeping && w.queue.sweep.After(ahead.Now())
+	})
 	if err := w.expire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
