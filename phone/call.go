@@ -45,6 +45,7 @@ type Call struct {
 
 	mu       sync.Mutex
 	state    state
+	answered bool // also when it is over by now
 	ending   End
 	dialog   dialog
 	offer    Outgoing // outgoing: as asked
@@ -209,6 +210,7 @@ func (c *Call) setState(s state) {
 	c.mu.Lock()
 	if c.state != over {
 		c.state = max(c.state, s)
+		c.answered = c.state == answered
 	}
 	c.mu.Unlock()
 	c.changed.notify()
@@ -284,10 +286,10 @@ func (c *Call) WaitRinging(ctx context.Context) error {
 // WaitAnswered blocks until the call is set up: an outgoing one has its 2xx, an incoming one its ACK.
 func (c *Call) WaitAnswered(ctx context.Context) error {
 	return c.wait(ctx, "waiting for an answer", func() (bool, error) {
-		if c.state != answered || c.outgoing {
-			return c.state == answered, nil
+		if c.outgoing {
+			return c.answered, nil
 		}
-		select {
+		select { // also when it is over by now
 		case <-c.acked:
 			return true, nil
 		default:

@@ -89,6 +89,7 @@ type line struct {
 	calls   []*call.Call // the first ones
 	more    bool         // the store has others
 	reading bool         // from it
+	ended   []string     // SIDs of those that ended meanwhile
 	waiting int          // in all
 }
 
@@ -211,6 +212,9 @@ func (q *queue) forget(c *call.Call) {
 			before := len(l.calls)
 			l.calls = slices.DeleteFunc(l.calls, func(w *call.Call) bool { return w.SID == c.SID })
 			q.held -= before - len(l.calls)
+			if l.reading {
+				l.ended = append(l.ended, c.SID)
+			}
 			l.countLocked(-1)
 			q.tidyLocked(l)
 			return
@@ -441,7 +445,7 @@ func (q *queue) read(l *line) {
 	if err != nil {
 		q.m.Log.Error("dialling queue cannot be read, trying again in a second", "queue", of.QueueKey, "account_sid", of.AccountSID, "err", err)
 		q.mu.Lock()
-		l.reading = false
+		l.reading, l.ended = false, nil
 		q.mu.Unlock()
 		q.rest(of.QueueKey, of.AccountSID)
 		return
@@ -454,6 +458,7 @@ func (q *queue) read(l *line) {
 	})
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	calls = slices.DeleteFunc(calls, func(c *call.Call) bool { return slices.Contains(l.ended, c.SID) })
 	q.held -= len(l.calls)
 	if whole {
 		for _, c := range l.calls {
@@ -464,7 +469,7 @@ func (q *queue) read(l *line) {
 	} else {
 		l.more = true // what was added comes later in the store
 	}
-	l.calls, l.reading = calls, false
+	l.calls, l.reading, l.ended = calls, false, nil
 	q.held += len(calls)
 	if !l.more {
 		l.countLocked(len(calls) - l.waiting)
