@@ -45,26 +45,8 @@ func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 		r[0], m[0], r[1], m[1] = ar+cr, ai+ci, br+dr, bi+di
 		r[2], m[2], r[3], m[3] = ar-cr, ai-ci, br-dr, bi-di
 	}
-	for i := range turns { // two stages at once
-		t := &turns[i]
-		n := len(t.r1)
-		for start := 0; start < half; start += 4 * n {
-			r, m := re[start:start+4*n], im[start:start+4*n]
-			ar, br, cr, dr := r[:n], r[n:2*n], r[2*n:3*n], r[3*n:4*n]
-			ai, bi, ci, di := m[:n], m[n:2*n], m[2*n:3*n], m[3*n:4*n]
-			br, cr, dr, ai, bi, ci, di = br[:len(ar)], cr[:len(ar)], dr[:len(ar)], ai[:len(ar)], bi[:len(ar)], ci[:len(ar)], di[:len(ar)]
-			r1, i1, r2, i2, r3, i3 := t.r1[:len(ar)], t.i1[:len(ar)], t.r2[:len(ar)], t.i2[:len(ar)], t.r3[:len(ar)], t.i3[:len(ar)]
-			for k := range ar {
-				xr, xi := br[k]*r1[k]-bi[k]*i1[k], br[k]*i1[k]+bi[k]*r1[k]
-				yr, yi := cr[k]*r2[k]-ci[k]*i2[k], cr[k]*i2[k]+ci[k]*r2[k]
-				zr, zi := dr[k]*r3[k]-di[k]*i3[k], dr[k]*i3[k]+di[k]*r3[k]
-				pr, pi, qr, qi := ar[k]+xr, ai[k]+xi, ar[k]-xr, ai[k]-xi
-				sr, si, tr, ti := yr+zr, yi+zi, yi-zi, zr-yr
-				ar[k], ai[k], cr[k], ci[k] = pr+sr, pi+si, pr-sr, pi-si
-				br[k], bi[k], dr[k], di[k] = qr+tr, qi+ti, qr-tr, qi-ti
-			}
-		}
-	}
+	quarters(&re, &im, turns4)
+	quarters(&re, &im, turns16)
 	lr, li, hr, hi := re[:half/2], im[:half/2], re[half/2:], im[half/2:]
 	for k := range lr { // and the last
 		c, s := real(unity[2*k]), imag(unity[2*k])
@@ -73,32 +55,56 @@ func spectrum(bins *[spectrumSize / 2]float32, pcm *[spectrumSize]float32) {
 		lr[k], li[k] = lr[k]+tr, li[k]+ti
 	}
 	bins[0] = 0 // a constant is no sound
-	for k := 1; k < half; k++ {
+	bins[half/2] = re[half/2]*re[half/2] + im[half/2]*im[half/2]
+	for k := 1; k < half/2; k++ { // of both halves, which share what they are made of
 		ar, ai, br, bi := re[k], im[k], re[half-k], -im[half-k]
 		c, s := real(unity[k]), imag(unity[k])
 		er, ei, or, oi := ar+br, ai+bi, ai-bi, br-ar // twice what they are
-		xr, xi := er+c*or-s*oi, ei+c*oi+s*or
-		bins[k] = (xr*xr + xi*xi) / 4
+		tr, ti := c*or-s*oi, c*oi+s*or
+		xr, xi, yr, yi := er+tr, ei+ti, er-tr, ei-ti
+		bins[k], bins[half-k] = (xr*xr+xi*xi)/4, (yr*yr+yi*yi)/4
 	}
 }
 
-// turns are the real and the imaginary parts by which the second, third and fourth quarter of a block turn in the third
-// and fourth stage of a transform, and in the fifth and sixth.
-var turns = func() (t [2]struct{ r1, i1, r2, i2, r3, i3 []float32 }) {
-	for i, n := range []int{4, 16} {
-		turn := func(times float64) (re, im []float32) {
-			for k := range n {
-				s, c := math.Sincos(-math.Pi * float64(k) / float64(n) * times)
-				re, im = append(re, float32(c)), append(im, float32(s))
-			}
-			return re, im
+// turn is the real and the imaginary part of each by which the second, third and fourth quarter of a block turn.
+type turn struct{ r1, i1, r2, i2, r3, i3 float32 }
+
+// quarters is two stages of a transform at once: it joins blocks of as many values as there are turns, four by four.
+func quarters(re, im *[spectrumSize / 2]float32, turns []turn) {
+	const mask = spectrumSize/2 - 1 // which no index has more than; the compiler sees it
+	n := len(turns)
+	for k := range turns {
+		t := turns[k]
+		for at := k; at <= mask; at += 4 * n {
+			a, b, c, d := at&mask, (at+n)&mask, (at+2*n)&mask, (at+3*n)&mask
+			xr, xi := re[b]*t.r1-im[b]*t.i1, re[b]*t.i1+im[b]*t.r1
+			yr, yi := re[c]*t.r2-im[c]*t.i2, re[c]*t.i2+im[c]*t.r2
+			zr, zi := re[d]*t.r3-im[d]*t.i3, re[d]*t.i3+im[d]*t.r3
+			pr, pi, qr, qi := re[a]+xr, im[a]+xi, re[a]-xr, im[a]-xi
+			sr, si, ur, ui := yr+zr, yi+zi, yi-zi, zr-yr
+			re[a], im[a], re[c], im[c] = pr+sr, pi+si, pr-sr, pi-si
+			re[b], im[b], re[d], im[d] = qr+ur, qi+ui, qr-ur, qi-ui
 		}
-		t[i].r1, t[i].i1 = turn(1)
-		t[i].r2, t[i].i2 = turn(0.5)
-		t[i].r3, t[i].i3 = turn(1.5)
 	}
-	return t
-}()
+}
+
+// turns4 and turns16 are those of the third and fourth stage, and of the fifth and sixth.
+var turns4, turns16 = makeTurns(4), makeTurns(16)
+
+func makeTurns(n int) []turn {
+	turns := make([]turn, n)
+	for k := range turns {
+		at := func(times float64) (re, im float32) {
+			s, c := math.Sincos(-math.Pi * float64(k) / float64(n) * times)
+			return float32(c), float32(s)
+		}
+		t := &turns[k]
+		t.r1, t.i1 = at(1)
+		t.r2, t.i2 = at(0.5)
+		t.r3, t.i3 = at(1.5)
+	}
+	return turns
+}
 
 // reversed is each index of half a spectrum with its bits in reverse.
 var reversed = func() (r [spectrumSize / 2]uint8) {
