@@ -18,7 +18,7 @@ import (
 const (
 	// requestTimeout bounds an action when Config has no HTTP client of its own.
 	requestTimeout = 30 * time.Second
-	maxAnswer      = 16 << 20 // bytes; 1,000 calls with full metadata are less
+	maxAnswer      = 256 << 20 // bytes; 1,000 calls with all the metadata they may have are less
 )
 
 // Config says which server a Client talks to, and as whom.

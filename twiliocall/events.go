@@ -109,7 +109,7 @@ func (c *Client) Stream(ctx context.Context, path, after string, begun func(posi
 			case ctx.Err() != nil:
 				yield(Message{}, context.Cause(ctx))
 				return
-			case errors.As(err, &refused) && refused.Status != http.StatusServiceUnavailable,
+			case errors.As(err, &refused) && !away(refused.Status),
 				c.cfg.Tries > 0 && failures > c.cfg.Tries:
 				yield(Message{}, err)
 				return
@@ -124,6 +124,11 @@ func (c *Client) Stream(ctx context.Context, path, after string, begun func(posi
 			}
 		}
 	}
+}
+
+// away reports whether a status says that the server, or a proxy's way to it, is not there for a moment.
+func away(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // stream reads one connection until it ends; the error is never nil. A message without data is a place alone.

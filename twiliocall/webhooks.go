@@ -52,7 +52,7 @@ type Delivery struct {
 	LastError   *string         `json:"lastError"` // of the last one that failed
 	NextAttempt *int64          `json:"nextAttempt"`
 	DateCreated int64           `json:"dateCreated"` // Unix seconds
-	Event       json.RawMessage `json:"event"`       // what is sent: an Event
+	Event       json.RawMessage `json:"event"`       // what is sent: an Event; null when it was, and its call was deleted
 }
 
 const webhooksPath = "/v1/webhooks"

@@ -60,8 +60,12 @@ func Snapshot(c *Call, r *twiliocall.Recording) []byte {
 	return b
 }
 
-// Data is the event's data as customers get it: Snapshot with the links.
+// Data is the event's data as customers get it: Snapshot with the links. It is nil when the event that had it was
+// removed for its age, as this one soon is.
 func (e *Event) Data() json.RawMessage {
+	if len(e.Snapshot) == 0 {
+		return nil
+	}
 	var links struct {
 		URI             string            `json:"uri"`
 		SubresourceURIs map[string]string `json:"subresourceUris"`

@@ -2,6 +2,7 @@ package call
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,14 @@ func TestEventDataIsTheResource(t *testing.T) {
 		if got, want := string(e.Data()), string(whole(t, test.want)); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", test.name, got, want)
 		}
+	}
+}
+
+// What is old is removed some at a time, and the data of an event may go before it.
+func TestAnEventWhoseDataIsGoneIsStillOne(t *testing.T) {
+	e := Event{CallSID: "CA1", Snapshot: []byte("")}
+	if got := string(whole(t, e.Resource())); !strings.Contains(got, `"data":null`) {
+		t.Error(got)
 	}
 }
 

@@ -96,7 +96,10 @@ func (d *Delivery) PageToken() twilio.PageToken {
 func (d *Delivery) Resource() twiliocall.Delivery {
 	r := twiliocall.Delivery{
 		ID: d.ID, WebhookID: d.WebhookSID, CallID: d.CallSID, Status: d.State, Attempts: d.Attempts,
-		LastError: optional(d.LastError), DateCreated: d.CreatedAt.Unix(), Event: d.Body,
+		LastError: optional(d.LastError), DateCreated: d.CreatedAt.Unix(),
+	}
+	if len(d.Body) > 0 {
+		r.Event = d.Body
 	}
 	switch d.State {
 	case "dead":

@@ -232,6 +232,11 @@ func TestRefusals(t *testing.T) {
 		{"unknown call", "GET", "/v1/calls/CA2/events", "", nil, 404, 20404, "CA2"},
 		{"resume after a word", "GET", events, "x", nil, 400, 20001, "Last-Event-ID"},
 		{"resume after less than nothing", "GET", events, "-1", nil, 400, 20001, "Last-Event-ID"},
+		{"a filter of events that is none", "GET", events + "?type=busy", "", nil, 400, 20001, "type is not a filter"},
+		{"an event that is none", "GET", events + "?types=finished", "", nil, 400, 20001, "finished"},
+		{"some trace", "GET", events + "?trace=yes", "", nil, 400, 20001, "trace"},
+		{"a filter of webhooks", "GET", "/v1/webhooks?limit=5", "", nil, 400, 20001, "limit: not a filter"},
+		{"a filter of deliveries that is none", "GET", "/v1/webhooks/WH1/deliveries?state=failed", "", nil, 400, 20001, "state: not a filter"},
 		{"no such trunk", "DELETE", "/v1/trunks/TK1", "", nil, 404, 20404, "TK1"},
 		{"store away", "GET", "/v1/trunks", "", call.ErrUnavailable, 503, 20503, "try again"},
 		{"store broken", "GET", "/v1/trunks", "", errors.New("secret"), 500, 20500, "internal error"},
@@ -334,6 +339,50 @@ func TestEventsResume(t *testing.T) {
 		if res := s.ask(t, "GET", "/v1/calls/"+callSID+"/events", "", "Last-Event-ID", last); res.StatusCode != 204 {
 			t.Errorf("behind the final event, %s: %s", last, res.Status)
 		}
+	}
+}
+
+// The final event ends the stream whoever wants it, and who resumes is told that there is nothing more.
+func TestEventsOfACallAreFiltered(t *testing.T) {
+	s := start(t, &fake{})
+	s.store.happens(s.bus, "created")
+	s.store.happens(s.bus, "queued")
+	next := s.watch(t, "?types=queued,TwilioCall.answered")
+	expect(t, next, "queued 1")
+	s.store.happens(s.bus, "ringing")
+	s.store.happens(s.bus, "answered")
+	expect(t, next, "answered 3")
+	s.store.happens(s.bus, "completed")
+	expect(t, next, "end")
+	const path = "/v1/calls/" + callSID + "/events?types=answered"
+	expect(t, frames(s.ask(t, "GET", path, "", "Last-Event-ID", "1")), "answered 3", "at 4", "end")
+	if res := s.ask(t, "GET", path, "", "Last-Event-ID", "4"); res.StatusCode != 204 {
+		t.Errorf("behind the final event: %s", res.Status)
+	}
+}
+
+// deadlined notes until when each write may take.
+type deadlined struct {
+	*httptest.ResponseRecorder
+	until []time.Time
+}
+
+func (d *deadlined) SetWriteDeadline(t time.Time) error {
+	d.until = append(d.until, t)
+	return nil
+}
+
+// A client that reads nothing holds its stream for a while, not for ever.
+func TestEventsAreWrittenInTime(t *testing.T) {
+	s := start(t, &fake{})
+	s.store.happens(s.bus, "created")
+	s.store.happens(s.bus, "busy")
+	r := httptest.NewRequest("GET", "/v1/calls/"+callSID+"/events", nil)
+	r.SetBasicAuth(accountSID, token)
+	w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
+	s.Config.Handler.ServeHTTP(w, r)
+	if n := len(w.until); n != 3 || w.until[0].IsZero() || w.until[1].IsZero() || !w.until[2].IsZero() {
+		t.Errorf("the two events and what comes behind them may take until %v", w.until)
 	}
 }
 

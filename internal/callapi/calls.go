@@ -372,12 +372,21 @@ func (f *filterInput) Resolve(ctx huma.Context) []error {
 				f.metadata = make(map[string]string)
 			}
 			f.metadata[key] = values[0]
-		case ctx.Operation() != nil && slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name }):
 		default:
-			return []error{&huma.ErrorDetail{Message: "not a filter", Location: "query." + name, Value: values[0]}}
+			if err := notAFilter(ctx, name, values[0]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// notAFilter refuses what a list does not know in its query.
+func notAFilter(ctx huma.Context, name, value string) []error {
+	if op := ctx.Operation(); op != nil && slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name }) {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Message: "not a filter", Location: "query." + name, Value: value}}
 }
 
 type listAnswer struct {

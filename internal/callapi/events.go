@@ -23,7 +23,8 @@ const (
 )
 
 // events streams a call's events as server-sent events, from the one after Last-Event-ID on, and with
-// trace=1 its timeline between them. It ends after the final event; behind that there is nothing to resume.
+// trace=1 its timeline between them. It is filtered as accountEvents is. It ends after the final event; behind that
+// there is nothing to resume.
 func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	sid := chi.URLParam(r, "sid")
 	after := -1
@@ -35,7 +36,18 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 		}
 		after = n
 	}
-	wantTrace := r.URL.Query().Get("trace") == "1"
+	query := r.URL.Query()
+	wantTrace := query.Get("trace") == "1"
+	if given := query.Get("trace"); given != "" && given != "0" && !wantTrace {
+		problem(w, http.StatusBadRequest, 20001, "trace is 0 or 1")
+		return
+	}
+	query.Del("trace")
+	filter, err := newEventFilter(query)
+	if err != nil {
+		problem(w, http.StatusBadRequest, 20001, err.Error())
+		return
+	}
 
 	sub, lines := a.Bus.Subscribe(sid)
 	defer sub.Close()
@@ -55,7 +67,9 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
-	s := stream{w: w, flush: http.NewResponseController(w).Flush, next: after + 1}
+	control := http.NewResponseController(w)
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // of what comes next on this connection
+	s := stream{w: deadlines{w, control, a.Clock}, flush: control.Flush, filter: filter, next: after + 1}
 	if !wantTrace {
 		lines = nil
 	}
@@ -103,7 +117,7 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 			if s.final {
 				return
 			}
-			_, s.err = io.WriteString(w, ": still here\n\n")
+			_, s.err = io.WriteString(s.w, ": still here\n\n")
 			idle.Reset(keepAlive)
 		case <-r.Context().Done():
 			return
@@ -119,6 +133,9 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 // describeStreams adds what is no request and answer to the description.
 func describeStreams(doc *huma.OpenAPI) {
 	text := &huma.Schema{Type: huma.TypeString}
+	types := &huma.Param{
+		Name: "types", In: "query", Schema: text, Description: "Names of events, such as completed,busy or TwilioCall.completed; all when left out.",
+	}
 	event := doc.Components.Schemas.Schema(reflect.TypeFor[twiliocall.Event](), true, "Event")
 	for _, op := range []*huma.Operation{
 		{
@@ -126,12 +143,13 @@ func describeStreams(doc *huma.OpenAPI) {
 			Parameters: []*huma.Param{
 				{Name: "id", In: "path", Required: true, Schema: text, Description: "The call's SID."},
 				{Name: "trace", In: "query", Schema: text, Description: "1: what the call does, between them, as events named trace."},
+				types,
 			},
 		},
 		{
 			OperationID: "events", Path: "/v1/events", Summary: "Follow the events of all calls, from now on",
 			Parameters: []*huma.Param{
-				{Name: "types", In: "query", Schema: text, Description: "Names of events, such as completed,busy or TwilioCall.completed; all when left out."},
+				types,
 				{Name: "callId", In: "query", Schema: text, Description: "The SID of one call."},
 			},
 		},
@@ -150,11 +168,12 @@ func describeStreams(doc *huma.OpenAPI) {
 
 // stream writes one client's events; after an error it writes nothing more.
 type stream struct {
-	w     io.Writer
-	flush func() error
-	next  int // sequence wanted; what the store and the bus both told is written once
-	final bool
-	err   error
+	w      io.Writer
+	flush  func() error
+	filter eventFilter
+	next   int // sequence wanted; what the store and the bus both told is written once
+	final  bool
+	err    error
 }
 
 func (s *stream) event(e call.Event) {
@@ -162,8 +181,13 @@ func (s *stream) event(e call.Event) {
 		return
 	}
 	s.next = e.Seq + 1
-	_, s.err = s.w.Write(frame(&e, int64(e.Seq)))
 	s.final = s.final || call.Status(e.Name).Ended()
+	switch {
+	case s.filter.wants(&e):
+		_, s.err = s.w.Write(frame(&e, int64(e.Seq)))
+	case s.final: // whoever resumes behind it is told that nothing will come
+		_, s.err = fmt.Fprintf(s.w, "id: %d\n\n", e.Seq)
+	}
 }
 
 // frame is an event on a stream where id is its place.

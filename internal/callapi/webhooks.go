@@ -81,7 +81,15 @@ func (a *api) createWebhook(ctx context.Context, in *struct{ Body twiliocall.Cre
 	return a.webhookAnswer(w, w.Secret, err)
 }
 
-func (a *api) listWebhooks(ctx context.Context, _ *struct{}) (*struct{ Body []twiliocall.Webhook }, error) {
+type webhooksInput struct{}
+
+// Resolve refuses filters, of which there are none.
+func (*webhooksInput) Resolve(ctx huma.Context) []error {
+	u := ctx.URL()
+	return noOthers(ctx, u.Query())
+}
+
+func (a *api) listWebhooks(ctx context.Context, _ *webhooksInput) (*struct{ Body []twiliocall.Webhook }, error) {
 	page, _, err := a.Webhooks.List(ctx, call.ListFilter{AccountSID: account(ctx), Limit: call.MaxWebhooks})
 	if err != nil {
 		return nil, a.problemOf(err)
@@ -160,10 +168,19 @@ type deliveriesInput struct {
 	query url.Values
 }
 
-// Resolve keeps the query for the link to the next page.
+// Resolve keeps the query for the link to the next page, and refuses what is no filter.
 func (d *deliveriesInput) Resolve(ctx huma.Context) []error {
 	u := ctx.URL()
 	d.query = u.Query()
+	return noOthers(ctx, d.query)
+}
+
+func noOthers(ctx huma.Context, query url.Values) []error {
+	for name, values := range query {
+		if err := notAFilter(ctx, name, values[0]); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

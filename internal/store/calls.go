@@ -267,7 +267,7 @@ func again(b *batch, args []any, epoch int64, rows []rowOf, refusal error) (miss
 				_, err = b.exec("DELETE FROM outbox WHERE call_sid = ? AND seq >= ? AND webhook_sid <> '' AND state = 'pending'", sid, r.values[1])
 			}
 		case callbackRows:
-			_, err = b.exec("DELETE FROM outbox WHERE call_sid = ? AND seq >= ? AND url = ? AND state = 'pending'", sid, r.values[3], r.values[5])
+			_, err = b.exec("DELETE FROM outbox WHERE call_sid = ? AND seq >= ? AND url = ? AND webhook_sid = '' AND state = 'pending'", sid, r.values[3], r.values[5])
 		}
 		if err != nil {
 			return nil, err

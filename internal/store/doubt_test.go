@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -225,6 +226,46 @@ func TestASaveNobodyWasToldOfIsRepeated(t *testing.T) {
 	}
 }
 
+// What is withdrawn is one answer: events that were told before it are still owed to a webhook at the same URL.
+func TestARepeatedSaveLeavesWhatIsOwedToWebhooks(t *testing.T) {
+	s := openTest(t, Config{})
+	w := &call.Webhook{URL: "http://app/", Secret: "whsec_x"}
+	w.Record = call.Record{SID: "WH1", AccountSID: "AC1"}
+	if err := s.Webhooks().Create(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	c := doubtful(call.Ringing)
+	c.Epoch = s.Epoch()
+	first := told(c, "ringing")
+	first.Callbacks, c.CallbackSeq = nil, 0
+	if err := s.AddCall(t.Context(), c, first); err != nil {
+		t.Fatal(err)
+	}
+	failed := c.Clone()
+	c.Status = call.InProgress
+	leave(t, s, func(ctx context.Context) error { return s.SaveCall(ctx, c.Clone(), call.Ringing, told(c, "answered")) })
+	failed.Status, failed.EndedAt = call.Failed, clock.System.Now()
+	if err := s.SaveCall(t.Context(), failed, call.Ringing, told(failed, "failed")); err != nil {
+		t.Fatal(err)
+	}
+	owed, _, err := s.Deliveries(t.Context(), call.ListFilter{AccountSID: "AC1", Limit: 10}, "WH1", "pending")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, d := range owed {
+		var e struct{ Type string }
+		if err := json.Unmarshal(d.Body, &e); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, e.Type)
+	}
+	slices.Sort(names)
+	if want := []string{"TwilioCall.failed", "TwilioCall.ringing"}; !slices.Equal(names, want) {
+		t.Errorf("owed are %v, want %v", names, want)
+	}
+}
+
 // A batch that hangs must not keep those who come behind it.
 func TestASlowBatchRefusesWhatComesBehindIt(t *testing.T) {
 	s := openTest(t, Config{})
@@ -283,5 +324,14 @@ func TestADatabaseOfANewerVersionIsRefusedInPlainWords(t *testing.T) {
 		"start that one, or put back the copy that you made of the database before the update", newest)
 	if _, err := Open(t.Context(), Config{DSN: dir}); err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
+	}
+}
+
+// A connection that could not even be rolled back is given up: what it left behind is told with the next commit.
+func TestWithoutAConnectionNothingIsTold(t *testing.T) {
+	feed := &noted{}
+	w := &writer{feed: feed, gap: true}
+	if w.tell(); len(feed.told) > 0 || !w.gap {
+		t.Errorf("told %v", feed.told)
 	}
 }

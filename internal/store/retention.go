@@ -18,8 +18,8 @@ const (
 	sweepPause = 50 * time.Millisecond
 )
 
-// sweeper removes what is old: callbacks that were delivered, events, notifications, requests and the keys of
-// creates. A callback that was given up stays: it can be sent again.
+// sweeper removes what is old: callbacks that were delivered, what is no longer due to webhooks, events, notifications,
+// requests and the keys of creates. A status callback that was given up stays: it can be sent again.
 type sweeper struct {
 	cancel context.CancelFunc
 	gone   chan struct{}
@@ -59,7 +59,7 @@ func (w *sweeper) close() {
 // Names of calls and of rows begin with the time they were made at, so primary keys find the old ones and no other
 // index is kept for that. What is found is removed by the keys of its first and its last row.
 const (
-	oldCallbacks = "SELECT id, state FROM outbox WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
+	oldCallbacks = "SELECT id, state, webhook_sid FROM outbox WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
 
 	oldEvents = "SELECT call_sid, seq FROM events WHERE (call_sid, seq) > (?, ?) AND call_sid < ? AND time < ? " +
 		"ORDER BY call_sid, seq LIMIT ?"
@@ -74,7 +74,7 @@ const (
 		"SELECT account_sid, name FROM idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)"
 )
 
-var deleteDelivered = "DELETE FROM outbox WHERE state = 'delivered' AND id IN (?" + strings.Repeat(", ?", sweepBatch-1) + ")"
+var deleteDone = "DELETE FROM outbox WHERE state IN ('delivered', 'dead') AND id IN (?" + strings.Repeat(", ?", sweepBatch-1) + ")"
 
 // sweep removes what is old at now, and returns how many rows.
 func (s *Store) sweep(ctx context.Context, now time.Time, pause time.Duration) (removed int64, err error) {
@@ -104,18 +104,19 @@ func (s *Store) sweep(ctx context.Context, now time.Time, pause time.Duration) (
 	return removed, nil
 }
 
-// sweepCallbacks removes the callbacks made before then that were delivered.
+// sweepCallbacks removes the callbacks made before then that were delivered, and what webhooks did not take: an
+// account whose webhook is away for good makes more of that with each call.
 func (s *Store) sweepCallbacks(before time.Time) func(context.Context) (int64, bool, error) {
 	last, end := "", firstID("EV", before)
 	return func(ctx context.Context) (int64, bool, error) {
 		seen := 0
 		ids := make([]any, 0, sweepBatch)
 		err := s.query(ctx, func(r scanner) error {
-			var state string
-			if err := r.Scan(&last, &state); err != nil {
+			var state, webhook string
+			if err := r.Scan(&last, &state, &webhook); err != nil {
 				return err
 			}
-			if seen++; state == "delivered" {
+			if seen++; state == "delivered" || state == "dead" && webhook != "" {
 				ids = append(ids, last)
 			}
 			return nil
@@ -126,7 +127,7 @@ func (s *Store) sweepCallbacks(before time.Time) func(context.Context) (int64, b
 		for len(ids) < sweepBatch {
 			ids = append(ids, "") // one statement for all
 		}
-		n, err := s.remove(ctx, deleteDelivered, ids...)
+		n, err := s.remove(ctx, deleteDone, ids...)
 		return n, seen == sweepBatch, err
 	}
 }

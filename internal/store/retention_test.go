@@ -17,19 +17,23 @@ func TestCallbacksDeliveredLongAgoAreRemoved(t *testing.T) {
 	var ch call.Change
 	kinds := [...]struct {
 		age  time.Duration
+		hook string
 		mark func(id string) error
 		stay bool
 	}{
-		{31 * 24 * time.Hour, func(id string) error { return s.Delivered(t.Context(), id) }, false},
-		{31 * 24 * time.Hour, func(id string) error { return s.Dead(t.Context(), id, "gone") }, true},
-		{31 * 24 * time.Hour, func(string) error { return nil }, true}, // still due
-		{29 * 24 * time.Hour, func(id string) error { return s.Delivered(t.Context(), id) }, true},
+		{31 * 24 * time.Hour, "", func(id string) error { return s.Delivered(t.Context(), id) }, false},
+		{31 * 24 * time.Hour, "", func(id string) error { return s.Dead(t.Context(), id, "gone") }, true},
+		{31 * 24 * time.Hour, "WH1", func(id string) error { return s.Dead(t.Context(), id, "gone") }, false},
+		{31 * 24 * time.Hour, "WH1", func(string) error { return nil }, true}, // still due
+		{29 * 24 * time.Hour, "WH1", func(id string) error { return s.Dead(t.Context(), id, "gone") }, true},
+		{31 * 24 * time.Hour, "", func(string) error { return nil }, true}, // still due
+		{29 * 24 * time.Hour, "", func(id string) error { return s.Delivered(t.Context(), id) }, true},
 	}
 	for range 100 { // more than a batch of each
 		for _, kind := range kinds {
 			ch.Callbacks = append(ch.Callbacks, call.Callback{
 				ID: twilio.NewSIDAt("EV", now.Add(-kind.age)), CallSID: c.SID, AccountSID: c.AccountSID, Seq: len(ch.Callbacks),
-				Method: "POST", URL: "http://app/", CreatedAt: now,
+				Method: "POST", URL: "http://app/", CreatedAt: now, WebhookSID: kind.hook,
 			})
 		}
 	}
@@ -42,8 +46,8 @@ func TestCallbacksDeliveredLongAgoAreRemoved(t *testing.T) {
 		}
 	}
 	n, err := s.sweep(t.Context(), now, 0)
-	if err != nil || n != 100 {
-		t.Errorf("removed %d, %v; want 100", n, err)
+	if err != nil || n != 200 {
+		t.Errorf("removed %d, %v; want 200", n, err)
 	}
 	left := map[string]bool{}
 	err = s.query(t.Context(), func(r scanner) error {
@@ -61,7 +65,7 @@ func TestCallbacksDeliveredLongAgoAreRemoved(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		oldCallbacks: "sqlite_autoindex_outbox_1 (id>? AND id<?)", deleteDelivered: "sqlite_autoindex_outbox_1 (id=?)",
+		oldCallbacks: "sqlite_autoindex_outbox_1 (id>? AND id<?)", deleteDone: "sqlite_autoindex_outbox_1 (id=?)",
 		oldEvents:           "sqlite_autoindex_events_1 ((call_sid,seq)>(?,?) AND call_sid<?)",
 		deleteEvents:        "sqlite_autoindex_events_1 ((call_sid,seq)>(?,?) AND (call_sid,seq)<(?,?))",
 		oldRequests:         "sqlite_autoindex_requests_1 ((call_sid,time,id)>(?,?,?) AND call_sid<?)",

@@ -94,23 +94,19 @@ func (b *batch) owe() error {
 		return err
 	}
 	for i, row := range rows {
+		var e call.Event
+		var body []byte
 		for _, w := range hooks[row[eventAccount].(string)] {
 			if !w.Wants(row[eventName].(string)) {
 				continue
 			}
-			e := eventOf(row)
-			for j := i - 1; len(e.Snapshot) == 0 && j >= 0 && rows[j][0] == row[0]; j-- {
-				e.Snapshot = eventOf(rows[j]).Snapshot
-			}
-			if len(e.Snapshot) == 0 {
-				const before = "SELECT data FROM events WHERE call_sid = ? AND seq < ? AND data <> '' ORDER BY seq DESC LIMIT 1"
-				if err := b.scan(func(data string) { e.Snapshot = []byte(data) }, before, e.CallSID, e.Seq); err != nil {
+			if body == nil {
+				if e, err = b.whole(rows, i); err != nil {
 					return err
 				}
-			}
-			body, err := json.Marshal(e.Resource())
-			if err != nil {
-				panic("store: event: " + err.Error()) // its data was encoded by us
+				if body, err = json.Marshal(e.Resource()); err != nil {
+					panic("store: event: " + err.Error()) // its data was encoded by us
+				}
 			}
 			owed := callbackRow(&call.Callback{
 				ID: twilio.NewSIDAt("EV", e.Time), CallSID: e.CallSID, AccountSID: e.AccountSID, Seq: e.Seq,
@@ -121,4 +117,17 @@ func (b *batch) owe() error {
 		}
 	}
 	return nil
+}
+
+// whole is an event of the batch with its data, which an earlier one of its call may have.
+func (b *batch) whole(rows [][]any, i int) (e call.Event, err error) {
+	e = eventOf(rows[i])
+	for j := i - 1; len(e.Snapshot) == 0 && j >= 0 && rows[j][0] == rows[i][0]; j-- {
+		e.Snapshot = eventOf(rows[j]).Snapshot
+	}
+	if len(e.Snapshot) == 0 {
+		const before = "SELECT data FROM events WHERE call_sid = ? AND seq < ? AND data <> '' ORDER BY seq DESC LIMIT 1"
+		err = b.scan(func(data string) { e.Snapshot = []byte(data) }, before, e.CallSID, e.Seq)
+	}
+	return e, err
 }

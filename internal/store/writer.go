@@ -561,7 +561,7 @@ func (w *writer) tell() {
 	}
 	w.owed = false
 	w.gap = w.gap || w.undoing.Load()
-	if w.feed == nil || w.undoing.Load() || len(rows) == 0 && !w.gap {
+	if w.feed == nil || w.undoing.Load() || w.conn == nil || len(rows) == 0 && !w.gap {
 		return
 	}
 	var events []call.Event
