@@ -67,7 +67,7 @@ func (r *remote) connect(a *app) (*apiclient.Client, error) {
 	}
 	return apiclient.New(apiclient.Config{
 		URL: acct.URL, AccountSID: acct.SID, AuthToken: acct.AuthToken,
-		UserAgent: "offhook/" + version(), Clock: a.clock,
+		UserAgent: "offhook/" + version(),
 	})
 }
 

@@ -16,8 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/offhook/offhook/internal/clock"
 )
 
 const (
@@ -32,7 +30,6 @@ type Config struct {
 	AccountSID string
 	AuthToken  string
 	UserAgent  string
-	Clock      clock.Clock // waits between attempts at an event stream; default clock.System
 }
 
 // Client talks to one server as one account. It is safe for concurrent use.
@@ -47,9 +44,6 @@ func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, fmt.Errorf("server %q: want a base URL such as http://127.0.0.1:4600", cfg.URL)
-	}
-	if cfg.Clock == nil {
-		cfg.Clock = clock.System
 	}
 	u.Path, u.RawQuery, u.Fragment = strings.TrimRight(u.Path, "/"), "", ""
 	t := http.DefaultTransport.(*http.Transport).Clone()

@@ -1,16 +1,13 @@
 package store_test
 
 import (
-	"database/sql"
 	"encoding/json"
 	"errors"
-	"os"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/pressly/goose/v3"
 
 	"github.com/offhook/offhook/internal/bus"
 	"github.com/offhook/offhook/internal/call"
@@ -173,16 +170,7 @@ func testAccountEvents(t *testing.T, b backend) {
 
 // testMigrateEvents: what was stored before positions were gets them in the order of its time, and of its call.
 func testMigrateEvents(t *testing.T, b backend) {
-	address := b.address(t)
-	driver, dialect := "sqlite", goose.DialectSQLite3
-	if b.name == onPostgres.name {
-		driver, dialect = "pgx", goose.DialectPostgres
-	}
-	db, err := sql.Open(driver, address)
-	must(t, err)
-	defer db.Close()
-	p, err := goose.NewProvider(dialect, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
-	must(t, err)
+	address, db, p := versions(t, b)
 	must(t, second(p.UpTo(t.Context(), 7)))
 	for _, values := range []string{
 		"('CA1', 0, 'a', '" + account + "', 'created', 100, '{}')",

@@ -12,18 +12,25 @@ import (
 	"github.com/offhook/offhook/internal/call"
 )
 
-// A database of before trunks had accounts: its trunks are the first account's, and go back as they were.
-func testMigrateTrunks(t *testing.T, b backend) {
-	address := b.address(t)
+// versions is a database that goes up and down between those of its schema; it has none yet.
+func versions(t *testing.T, b backend) (address string, db *sql.DB, p *goose.Provider) {
+	t.Helper()
+	address = b.address(t)
 	driver, dialect := "sqlite", goose.DialectSQLite3
 	if b.name == onPostgres.name {
 		driver, dialect = "pgx", goose.DialectPostgres
 	}
 	db, err := sql.Open(driver, address)
 	must(t, err)
-	defer db.Close()
-	p, err := goose.NewProvider(dialect, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
+	t.Cleanup(func() { _ = db.Close() })
+	p, err = goose.NewProvider(dialect, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
 	must(t, err)
+	return address, db, p
+}
+
+// A database of before trunks had accounts: its trunks are the first account's, and go back as they were.
+func testMigrateTrunks(t *testing.T, b backend) {
+	address, db, p := versions(t, b)
 	must(t, second(p.UpTo(t.Context(), 1)))
 	for _, statement := range []string{
 		"INSERT INTO accounts (sid, auth_token, friendly_name, date_created) VALUES ('" + other + "', 't', 'second', 2), ('" + account + "', 't', 'first', 1)",
