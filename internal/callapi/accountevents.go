@@ -106,7 +106,8 @@ func (a *api) accountEvents(w http.ResponseWriter, r *http.Request) {
 	s.flush = control.Flush
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // of what comes next on this connection
 	s.place()                                                    // where to resume, should the connection break before the first event
-	for s.err == nil && s.step(r.Context()) {
+	asked := a.Clock.Now()
+	for s.err == nil && s.step(r.Context()) && a.renewed(r, &asked) {
 	}
 }
 

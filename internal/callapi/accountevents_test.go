@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/offhook/offhook/internal/auth"
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/clock"
 )
 
 // follow reads the account's stream: "ringing 3" for an event, "at 3" for a place alone.
@@ -145,5 +149,42 @@ func TestASlowClientReadsFromTheStore(t *testing.T) {
 	defer s.store.mu.Unlock()
 	if s.store.replayed == 0 {
 		t.Error("nothing was read from the store: the client was not slow enough")
+	}
+}
+
+// hurried is a clock on which a minute passes whenever somebody looks.
+type hurried struct {
+	clock.Clock
+	looks atomic.Int64
+}
+
+func (h *hurried) Now() time.Time {
+	return h.Clock.Now().Add(time.Duration(h.looks.Add(1)) * time.Minute)
+}
+
+// Who opened a stream reads it as long as its credentials are good.
+func TestStreamsEndWithTheirCredentials(t *testing.T) {
+	f := &fake{}
+	gate := auth.NewGate(f, clock.System)
+	s := start(t, f, func(c *Config) { c.Clock, c.Gate = &hurried{Clock: clock.System}, gate })
+	s.store.happens(s.bus, "created")
+	all, one := s.follow(t, ""), s.watch(t, "")
+	expect(t, all, "at 1")
+	expect(t, one, "created 0")
+	s.store.happens(s.bus, "queued")
+	expect(t, all, "queued 2")
+	expect(t, one, "queued 1")
+	f.mu.Lock()
+	f.suspended = true
+	f.mu.Unlock()
+	gate.Forget()
+	s.store.happens(s.bus, "ringing")
+	expect(t, all, "end")
+	got := one()
+	if got == "ringing 2" { // it is written before anybody asks
+		got = one()
+	}
+	if got != "end" {
+		t.Errorf("%s, want the end", got)
 	}
 }

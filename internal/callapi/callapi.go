@@ -6,8 +6,10 @@ package callapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/offhook/offhook/internal/call"
 	"github.com/offhook/offhook/internal/clock"
 	"github.com/offhook/offhook/internal/rates"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // Store is what the API reads and writes.
@@ -135,6 +138,20 @@ func (a *api) authenticate(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accountKey{}, caller.Account.SID)))
 	})
+}
+
+// renewed reports whether who reads a stream may read on, which it asks every keepAlive: a key may be revoked and an
+// account suspended meanwhile. asked is when it did.
+func (a *api) renewed(r *http.Request, asked *time.Time) bool {
+	now := a.Clock.Now()
+	if now.Sub(*asked) < keepAlive {
+		return true
+	}
+	*asked = now
+	user, password, _ := r.BasicAuth()
+	_, err := a.Gate.Check(r.Context(), user, password)
+	var refused *twilio.Error
+	return !errors.As(err, &refused)
 }
 
 func reply(w http.ResponseWriter, status int, body any) {

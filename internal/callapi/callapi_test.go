@@ -40,6 +40,7 @@ type fake struct {
 	more      bool
 	filter    call.Filter // of the last list
 	err       error       // returned by everything
+	suspended bool        // the account
 }
 
 func (f *fake) Account(_ context.Context, sid string) (*call.Account, error) {
@@ -49,7 +50,13 @@ func (f *fake) Account(_ context.Context, sid string) (*call.Account, error) {
 	if sid != accountSID {
 		return nil, call.ErrNotFound
 	}
-	return &call.Account{SID: accountSID, OwnerSID: accountSID, AuthToken: token, Status: call.AccountActive}, nil
+	a := &call.Account{SID: accountSID, OwnerSID: accountSID, AuthToken: token, Status: call.AccountActive}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.suspended {
+		a.Status = call.AccountSuspended
+	}
+	return a, nil
 }
 
 func (f *fake) Key(context.Context, string) (*call.Key, error) { return nil, call.ErrNotFound }

@@ -90,6 +90,7 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	asked := a.Clock.Now()
 	idle := a.Clock.NewTimer(keepAlive)
 	defer idle.Stop()
 	if s.final {
@@ -124,7 +125,7 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 		case <-a.Closing:
 			return
 		}
-		if s.flush() != nil {
+		if s.flush() != nil || !a.renewed(r, &asked) {
 			return
 		}
 	}
