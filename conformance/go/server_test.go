@@ -35,6 +35,7 @@ const (
 
 // server is an offhook process of the test's own.
 type server struct {
+	t        *testing.T
 	sdk      *api.ApiService
 	url, sip string
 }
@@ -46,27 +47,19 @@ func start(t *testing.T) *server {
 	t.Helper()
 	lines := run(t, "serve", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--data", t.TempDir(), "--voice", "test", "--drain", "0s")
 	m := await(t, lines, readyLine)
-	s := &server{url: m[1], sip: m[2]}
-	base, err := url.Parse(s.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sdk := &client.Client{
-		Credentials: client.NewCredentials(accountSID, authToken),
-		HTTPClient:  &http.Client{Transport: toOffhook{base}, Timeout: 10 * time.Second},
-	}
-	sdk.SetAccountSid(accountSID)
-	s.sdk = api.NewApiServiceWithClient(sdk)
+	s := &server{t: t, url: m[1], sip: m[2]}
+	s.sdk = s.as(accountSID, accountSID, authToken)
 	return s
 }
 
-// toOffhook sends the SDK's requests to base, as the README shows.
-type toOffhook struct{ base *url.URL }
-
-func (t toOffhook) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.URL.Scheme, r.URL.Host, r.Host = t.base.Scheme, t.base.Host, ""
-	return http.DefaultTransport.RoundTrip(r)
+// as is the SDK of an account, with credentials that are the account's, its parent's or a key's.
+func (s *server) as(account, user, secret string) *api.ApiService {
+	sdk := &client.Client{
+		Credentials: client.NewCredentials(user, secret),
+		HTTPClient:  &http.Client{Transport: toOffhook{s.t, strings.TrimPrefix(s.url, "http://")}, Timeout: 10 * time.Second},
+	}
+	sdk.SetAccountSid(account)
+	return api.NewApiServiceWithClient(sdk)
 }
 
 // run starts bin/offhook with args and yields the lines it writes. It is ended with the test.
@@ -172,8 +165,8 @@ type app struct {
 }
 
 type request struct {
-	path   string
-	params url.Values
+	method, path string
+	params       url.Values
 }
 
 func newApp(t *testing.T, documents map[string]string) *app {
@@ -197,7 +190,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.t.Errorf("the SDK refuses the signature of %s %s", r.Method, r.URL)
 	}
 	a.mu.Lock()
-	a.got = append(a.got, request{r.URL.Path, r.Form})
+	a.got = append(a.got, request{r.Method, r.URL.Path, r.Form})
 	a.mu.Unlock()
 	a.news <- struct{}{}
 	w.Header().Set("Content-Type", "text/xml")
@@ -215,6 +208,18 @@ func (a *app) requests(path string) []url.Values {
 		}
 	}
 	return found
+}
+
+// method is that of the first request to path.
+func (a *app) method(path string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.got {
+		if r.path == path {
+			return r.method
+		}
+	}
+	return ""
 }
 
 // waitFor returns the first n requests to path.
