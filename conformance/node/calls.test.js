@@ -146,7 +146,7 @@ test('refusals are RestExceptions with the code of the catalogue', async (t) => 
   await assert.rejects(create({ sendDigits: 'x' }), { code: 21206, status: 400 });
   await assert.rejects(create({ machineDetection: 'Perhaps' }), { code: 21234, status: 400 });
   await assert.rejects(create({ machineDetection: 'Enable', machineDetectionTimeout: 60 }), { code: 21234, status: 400 });
-  await assert.rejects(create({ callToken: 'x' }), { status: 400 }, 'what does not work yet is refused');
+  await assert.rejects(create({ callToken: 'x' }), { code: 20001, status: 400 }, 'a token of no call');
   client.password = 'wrong';
   await assert.rejects(create({}), { code: 20003, status: 401 });
 });

@@ -60,15 +60,20 @@ class Process {
   }
 }
 
-// start runs a server until the test t ends; client is the SDK pointed at it as the README shows.
+// start runs a server until the test t ends; client is the SDK with its account's credentials.
 export async function start(t) {
   const data = await mkdtemp(path.join(tmpdir(), 'offhook-'));
   const server = new Process(['serve', '--http', '127.0.0.1:0', '--sip', '127.0.0.1:0', '--data', data, '--voice', 'test', '--drain', '0s']);
   t.after(async () => { await server.stop(); await rm(data, { recursive: true }); });
   const [, url, sip] = await server.line(/ready http=(\S+) sip=([0-9.:[\]a-f]+)/);
-  const client = twilio(accountSid, authToken);
+  return { client: as(url, accountSid, authToken), url, sip };
+}
+
+// as is the SDK with somebody's credentials, an account's or a key's, pointed at url as the README shows.
+export function as(url, user, secret, options) {
+  const client = twilio(user, secret, options);
   client.api.baseUrl = url;
-  return { client, url, sip };
+  return client;
 }
 
 // dial has a scripted phone call a number through the server at sip; ended is the phone's exit code.
