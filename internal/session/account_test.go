@@ -156,11 +156,23 @@ func TestACallFromAVerifiedNumber(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.create(`<Response/>`, func(p *call.CreateParams) { p.From = "+15550107" })
-	for _, from := range []string{"+15550108", "+15550109"} {
-		p := call.CreateParams{To: "+15550100", From: from, Options: call.Options{Twiml: `<Response/>`}}
-		if _, err := w.Create(t.Context(), w.account.SID, p); !errors.Is(err, twilio.Err(21210)) {
-			t.Errorf("from %s: %v", from, err)
+	own := &call.Number{SID: twilio.NewSID("PN"), AccountSID: w.account.SID, PhoneNumber: "+15550150"}
+	if err := w.store.CreateNumber(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		from, callerID string
+		code           int
+	}{
+		{"+15550107", "", 0}, {own.PhoneNumber, "", 0}, {own.PhoneNumber, "+15550107", 0}, {"+15550107", own.PhoneNumber, 0},
+		{"+15550108", "", 21210}, {"+15550109", "", 21210}, {"+15550109", own.PhoneNumber, 21210},
+		{own.PhoneNumber, "+15550108", 21212}, {own.PhoneNumber, "+15550109", 21212},
+	} {
+		p := call.CreateParams{To: "+15550100", From: test.from, Options: call.Options{Twiml: `<Response/>`, CallerID: test.callerID}}
+		_, err := w.Create(t.Context(), w.account.SID, p)
+		var e *twilio.Error
+		if got := errors.As(err, &e); got != (test.code != 0) || got && e.Code != test.code {
+			t.Errorf("from %s as %q: %v, want %d", test.from, test.callerID, err, test.code)
 		}
 	}
 }

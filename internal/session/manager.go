@@ -201,6 +201,9 @@ func (m *Manager) settle(ctx context.Context, c *call.Call) error {
 		return err
 	}
 	c.EndedAt, c.DateUpdated = now, now
+	if latest := c.AnsweredAt.Add(timeLimit(c)); from == call.InProgress && latest.Before(now) {
+		c.EndedAt = latest // nobody pays for the hours that we were away
+	}
 	c.Cause = call.Cause{Reason: "offhook was restarted", Local: true, SIPCode: c.Cause.SIPCode}
 	m.price(c)
 	ch := call.Change{
@@ -283,10 +286,11 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	if err := m.follow(ctx, c, p.ApplicationSID); err != nil {
 		return nil, err
 	}
-	if err := m.forwards(c, p.CallToken); err != nil {
+	granted, err := m.forwards(c, p.CallToken)
+	if err != nil {
 		return nil, err
 	}
-	if err := m.checkFrom(ctx, c, p.CallToken != ""); err != nil {
+	if err := m.checkFrom(ctx, c, granted); err != nil {
 		return nil, err
 	}
 	c.QueueKey, c.TrunkSID = m.queueFor(ctx, c.AccountSID, c.To)
@@ -319,25 +323,49 @@ func (m *Manager) Create(ctx context.Context, accountSID string, p call.CreatePa
 	return answer, nil
 }
 
-// checkFrom finds the number of ours that c comes from, and refuses what the account may not present, unless it was
-// granted.
-func (m *Manager) checkFrom(ctx context.Context, c *call.Call, granted bool) error {
+// checkFrom finds the number of ours that c comes from, and refuses what the account may not present, but for the
+// number that it was granted.
+func (m *Manager) checkFrom(ctx context.Context, c *call.Call, granted string) error {
 	n, err := m.Store.NumberByPhone(ctx, c.From)
 	switch {
 	case err == nil && n.AccountSID == c.AccountSID:
 		c.NumberSID = n.SID
-		return nil
 	case err != nil && !errors.Is(err, call.ErrNotFound):
 		return fmt.Errorf("session: look up From: %w", err)
-	case !m.OwnedFromOnly || granted || call.IsPhone(c.To):
+	}
+	if !m.OwnedFromOnly || call.IsPhone(c.To) {
 		return nil
 	}
-	may, err := m.Store.MayCallFrom(ctx, c.AccountSID, c.From)
+	if c.NumberSID == "" && c.From != granted {
+		if may, err := m.Store.MayCallFrom(ctx, c.AccountSID, c.From); err != nil {
+			return fmt.Errorf("session: look up From: %w", err)
+		} else if !may {
+			return twilio.Err(21210)
+		}
+	}
+	switch shown := c.Options.CallerID; shown {
+	case "", c.From, granted:
+		return nil
+	default:
+		return m.checkShown(ctx, c.AccountSID, shown)
+	}
+}
+
+// checkShown refuses a CallerId that is neither a number of the account nor one that it may call from.
+func (m *Manager) checkShown(ctx context.Context, accountSID, number string) error {
+	n, err := m.Store.NumberByPhone(ctx, number)
+	if err == nil && n.AccountSID == accountSID {
+		return nil
+	}
+	if err != nil && !errors.Is(err, call.ErrNotFound) {
+		return fmt.Errorf("session: look up CallerId: %w", err)
+	}
+	may, err := m.Store.MayCallFrom(ctx, accountSID, number)
 	if err != nil {
-		return fmt.Errorf("session: look up From: %w", err)
+		return fmt.Errorf("session: look up CallerId: %w", err)
 	}
 	if !may {
-		return twilio.Err(21210)
+		return twilio.Errf(21212, "CallerId is neither a number of this account nor one that was verified for it: %s", number)
 	}
 	return nil
 }

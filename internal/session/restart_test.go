@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/internal/call"
+	"github.com/offhook/offhook/internal/twilio"
 )
 
 // undertaker is a stage that notes which stored dialogs it is asked to end.
@@ -76,4 +77,34 @@ func TestARestartTellsEveryOtherParty(t *testing.T) {
 		slices.Sort(u.ended)
 		return slices.Equal(u.ended, want)
 	})
+}
+
+// A call that was live when the last run died ends with the restart, however much later, but no later than it could have.
+func TestNobodyPaysForTheTimeBetweenTwoRuns(t *testing.T) {
+	w := newWorld(t)
+	now := w.Clock.Now()
+	left := func(answered time.Time, limit int) string {
+		c := &call.Call{
+			SID: twilio.NewSID("CA"), AccountSID: w.account.SID, To: "+15550100", From: "+15550101", Direction: call.OutboundAPI,
+			Status: call.InProgress, DateCreated: answered, DateUpdated: answered, DialedAt: answered, AnsweredAt: answered,
+			Epoch: 77, Owner: "the last run", Options: call.Options{TimeLimit: limit},
+		}
+		if err := w.store.AddCall(t.Context(), c, call.Change{}); err != nil {
+			t.Fatal(err)
+		}
+		return c.SID
+	}
+	yesterday := now.Add(-24 * time.Hour)
+	short, long, recent := left(yesterday, 60), left(yesterday, 0), left(now.Add(-time.Minute), 0)
+	if err := w.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for sid, want := range map[string]int{short: 60, long: int(call.DefaultTimeLimit.Seconds())} {
+		if seconds, ok := w.stored(sid).Duration(); !ok || seconds != want {
+			t.Errorf("it took %d s, want %d", seconds, want)
+		}
+	}
+	if c := w.stored(recent); c.EndedAt.Before(now.Truncate(time.Second)) {
+		t.Errorf("it ended at %v, and the restart was at %v", c.EndedAt, now)
+	}
 }

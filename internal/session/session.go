@@ -346,12 +346,14 @@ func (s *Session) onHeld(e call.LegHeld) {
 }
 
 // startLimit begins the time that the call may take.
-func (s *Session) startLimit() {
-	limit := call.DefaultTimeLimit
-	if s.call.Options.TimeLimit > 0 {
-		limit = time.Duration(s.call.Options.TimeLimit) * time.Second
+func (s *Session) startLimit() { s.limit.Reset(timeLimit(s.call)) }
+
+// timeLimit is how long c may take from its answer.
+func timeLimit(c *call.Call) time.Duration {
+	if c.Options.TimeLimit > 0 {
+		return time.Duration(c.Options.TimeLimit) * time.Second
 	}
-	s.limit.Reset(limit)
+	return call.DefaultTimeLimit
 }
 
 func (s *Session) onLegEnded(e call.LegEnded) {

@@ -86,18 +86,18 @@ func (m *Manager) readToken(accountSID, text string) (claims tokenClaims, ok boo
 }
 
 // forwards makes c the call that another one is forwarded by, whose CallToken its create brought; "" is none. Such a
-// call shows the caller of the other one, and was diverted by the number that was called.
-func (m *Manager) forwards(c *call.Call, token string) error {
+// call shows the caller of the other one, which is granted, and was diverted by the number that was called.
+func (m *Manager) forwards(c *call.Call, token string) (granted string, err error) {
 	if token == "" {
-		return nil
+		return "", nil
 	}
 	claims, ok := m.readToken(c.AccountSID, token)
 	if !ok {
-		return twilio.Errf(20001, "CallToken is none of a call of this account, or too old")
+		return "", twilio.Errf(20001, "CallToken is none of a call of this account, or too old")
 	}
 	if c.From != claims.From && c.Options.CallerID != claims.From {
-		return twilio.Errf(20001, "CallToken is that of a call from %s: From, or CallerId, must be its caller", claims.From)
+		return "", twilio.Errf(20001, "CallToken is that of a call from %s: From, or CallerId, must be its caller", claims.From)
 	}
 	c.ForwardedFrom = claims.To
-	return nil
+	return claims.From, nil
 }

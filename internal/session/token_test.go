@@ -57,6 +57,12 @@ func TestACallTokenGrantsTheCallersNumber(t *testing.T) {
 	if c, code := create(n.PhoneNumber, "+15550108", token); code != 0 || c.NumberSID != n.SID {
 		t.Errorf("as CallerId: %d, %+v", code, c)
 	}
+	if _, code := create("+15550108", "+15550109", token); code != 21212 {
+		t.Errorf("with another CallerId than was granted: %d", code)
+	}
+	if _, code := create("+15550109", "+15550108", token); code != 21210 {
+		t.Errorf("with another From than was granted: %d", code)
+	}
 	changed := strings.Replace(plain, ".ey", ".eY", 1)
 	other := w.tokenOf(&call.Call{SID: "CA1", AccountSID: twilio.NewSID("AC"), From: "+15550108", To: "+15550199"})
 	forger := &Manager{Config: Config{TokenKey: randomKey(), Clock: clock.System}}
