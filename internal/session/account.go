@@ -17,40 +17,52 @@ const enders = 64
 // new one comes, for whoever closed it has stored that. It returns when that is stored, or with the first error; a
 // call that leaves its queue meanwhile fails by itself.
 func (m *Manager) EndCalls(ctx context.Context, accountSID string) error {
-	var live []*Session
-	m.mu.Lock()
-	for _, s := range m.live {
-		if s.account() == accountSID {
-			live = append(live, s)
+	err := m.cancelAll(ctx, accountSID) // first: a call that waits for a phone to wake up hears of nothing else
+	if err == nil {
+		var live []*Session
+		m.mu.Lock()
+		for _, s := range m.live {
+			if s.account() == accountSID {
+				live = append(live, s)
+			}
 		}
+		m.mu.Unlock()
+		err = each(ctx, live, func(s *Session) error {
+			err := s.do(ctx, func() error { s.giveUp("the account was closed"); return nil })
+			if errors.Is(err, errOver) {
+				return nil
+			}
+			return err
+		})
 	}
-	m.mu.Unlock()
-	err := each(ctx, live, func(s *Session) error {
-		err := s.do(ctx, func() error { s.giveUp("the account was closed"); return nil })
-		if errors.Is(err, errOver) {
-			return nil
-		}
-		return err
-	})
-	for more := true; more && err == nil; {
+	if err != nil {
+		return fmt.Errorf("session: end the calls of %s: %w", accountSID, err)
+	}
+	return nil
+}
+
+// cancelAll cancels the calls of an account that wait to be dialled.
+func (m *Manager) cancelAll(ctx context.Context, accountSID string) error {
+	for more := true; more; {
 		var waiting []*call.Call
+		var err error
 		waiting, more, err = m.Store.ListCalls(ctx, call.Filter{AccountSID: accountSID, Statuses: []call.Status{call.Queued}, Limit: 1000})
 		if err != nil {
-			break
+			return err
 		}
 		var taken atomic.Int64
 		err = each(ctx, waiting, func(c *call.Call) error {
 			err := m.cancelQueued(ctx, c)
-			if errors.Is(err, call.ErrConflict) { // a session has it, and finds the account closed
+			if errors.Is(err, call.ErrConflict) { // a session has it
 				taken.Add(1)
 				return nil
 			}
 			return err
 		})
+		if err != nil {
+			return err
+		}
 		more = more && int(taken.Load()) < len(waiting)
-	}
-	if err != nil {
-		return fmt.Errorf("session: end the calls of %s: %w", accountSID, err)
 	}
 	return nil
 }

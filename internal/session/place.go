@@ -125,7 +125,7 @@ func (e *droppedError) Error() string { return "session: dropped: " + e.reason }
 // time-out. Meanwhile the call is queued still.
 func (s *Session) reach(ctx context.Context) (Leg, error) {
 	leg, err := s.newLeg(ctx)
-	if s.call.Options.NotificationURL == "" {
+	if s.call.Options.NotificationURL == "" || s.barred {
 		return leg, err
 	}
 	s.wake()

@@ -92,6 +92,24 @@ func TestACallToASleepingPhoneIsCanceled(t *testing.T) {
 	}
 }
 
+// One whose account is closed meanwhile is canceled too, and holds up nobody who waits for that.
+func TestACallToASleepingPhoneEndsWithItsAccount(t *testing.T) {
+	w, _, app := sleepers(t)
+	c := w.create("<Response/>", to("client:cid"), func(p *call.CreateParams) {
+		p.Options.NotificationURL, p.Options.Timeout = app.URL+"/wake", 600
+	})
+	<-app.asked
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := w.EndCalls(ctx, w.account.SID); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.stored(c.SID); got.Status != call.Canceled {
+		t.Errorf("it is %s", got.Status)
+	}
+	w.until("nobody waits for it", func() bool { return w.Count() == 0 })
+}
+
 // <Client clientNotificationUrl> wakes a phone too; a caller who leaves meanwhile leaves nobody waiting.
 func TestADialWakesAPhone(t *testing.T) {
 	w, where, app := sleepers(t)

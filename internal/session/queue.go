@@ -354,11 +354,10 @@ func (q *queue) findLocked(now time.Time) (*line, time.Time) {
 			case p.full(q.m.AccountLimits):
 			case p.next.After(now):
 				until = sooner(until, p.next)
+			case l.reading: // what was added meanwhile is younger
 			case len(l.calls) == 0:
-				if !l.reading {
-					l.reading, l.more = true, false
-					q.m.workers.Go(func() { q.read(l) })
-				}
+				l.reading, l.more = true, false
+				q.m.workers.Go(func() { q.read(l) })
 			case q.first(l, now):
 				return l, until
 			}

@@ -147,6 +147,33 @@ func TestNobodyWaitsForAnothersQueue(t *testing.T) {
 	}
 }
 
+// A call that is created while the store is asked for older ones goes after them.
+func TestNobodyPassesAQueueThatIsRead(t *testing.T) {
+	d := &specs{}
+	w := newWorld(t, noting(d), func(c *Config) { c.SimulatorLimits.MaxCalls = 1 })
+	want := w.left(w.account.SID, 3)
+	reads, goesOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.store.reads(func() { once.Do(func() { close(reads); <-goesOn }) })
+	if err := w.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.comes("the queue is read", reads)
+	want = append(want, w.create("<Response/>").SID)
+	w.queue.mu.Lock()
+	if l, _ := w.queue.findLocked(w.Clock.Now()); l != nil {
+		t.Error("the new call may leave")
+	}
+	w.queue.mu.Unlock()
+	close(goesOn)
+	for range want {
+		w.leg().leaves()
+	}
+	if got := d.dialled(); !slices.Equal(got, want) {
+		t.Errorf("dialled %v, want %v", got, want)
+	}
+}
+
 // Many accounts with long queues share a bounded memory.
 func TestWhatWaitsInMemoryIsBounded(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.AccountLimits.CPS = 0.001 })
