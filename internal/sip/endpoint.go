@@ -71,7 +71,7 @@ type Endpoint struct {
 	callIDs  map[string]*callEntry      // live and just ended dialogs; a packet of one may enter
 	peers    map[netip.Addr]int         // addresses that legs speak to; they may connect
 	orphans  map[dialogKey]*orphan      // cancelled INVITEs of an earlier process
-	hairpins map[string]bool            // Call-IDs of live calls to our own numbers
+	hairpins map[inviteKey]bool         // INVITEs of live calls to our own numbers: nobody else hears their tag
 	live     int                        // legs that count against MaxLegs
 	idle     chan struct{}              // closed when closing and no leg is left
 }
@@ -111,7 +111,7 @@ func Listen(ctx context.Context, cfg Config) (*Endpoint, error) {
 		incoming: make(map[inviteKey]inviteRecord),
 		callIDs:  make(map[string]*callEntry),
 		peers:    make(map[netip.Addr]int),
-		hairpins: make(map[string]bool),
+		hairpins: make(map[inviteKey]bool),
 		orphans:  make(map[dialogKey]*orphan),
 		idle:     make(chan struct{}),
 		health:   newTargetHealth(cfg.Clock),
@@ -360,8 +360,8 @@ func (e *Endpoint) belongs(m *raw) bool {
 	if c == nil || m.callID == "" {
 		return false
 	}
-	if m.request && m.toTag == "" && !e.hairpins[m.callID] {
-		if rec, ok := e.incoming[inviteKey{m.callID, m.fromTag}]; !ok || rec.branch != m.branch { // neither a copy nor its CANCEL
+	if key := (inviteKey{m.callID, m.fromTag}); m.request && m.toTag == "" && !e.hairpins[key] {
+		if rec, ok := e.incoming[key]; !ok || rec.branch != m.branch { // neither a copy nor its CANCEL
 			return false
 		}
 	}
@@ -424,7 +424,7 @@ func (e *Endpoint) add(l *Leg, in *inviteKey, rec inviteRecord) error {
 		e.incoming[*in] = rec
 	}
 	if l.hairpin && !l.uas {
-		e.hairpins[l.d.callID] = true
+		e.hairpins[inviteKey{l.d.callID, l.d.localTag}] = true
 	}
 	return nil
 }
@@ -436,7 +436,7 @@ func (e *Endpoint) remove(l *Leg) {
 	e.mu.Lock()
 	delete(e.legs, key)
 	if l.hairpin && !l.uas {
-		delete(e.hairpins, callID)
+		delete(e.hairpins, inviteKey{callID, key.localTag})
 	}
 	e.ended[key] = true
 	if in != nil {

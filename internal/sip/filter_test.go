@@ -74,6 +74,10 @@ func TestHairpin(t *testing.T) {
 			t.Fatal(err)
 		}
 		next[call.LegAnswered](t, out)
+		s := newPeer(t, b).script() // its webhooks tell a customer the Call-ID
+		s.callID = in.info.CallID
+		s.ask("INVITE", 1, "", "sdp")
+		s.silent(200 * time.Millisecond)
 		in.leg.Hangup()
 		ended(t, out)
 		ended(t, in.leg)

@@ -186,7 +186,7 @@ func capabilities() []sip.Header {
 // by admit already; this is for TCP connections of a call's peer, which say something new.
 func (e *Endpoint) authorized(req *sip.Request) (t *call.Trunk, hairpin, ok bool) {
 	e.mu.Lock()
-	hairpin = e.hairpins[string(*req.CallID())]
+	hairpin = e.hairpins[inviteKey{string(*req.CallID()), tagOf(req.From().Params)}]
 	e.mu.Unlock()
 	if hairpin {
 		return nil, true, true
