@@ -32,6 +32,9 @@ const (
 	// least is how many calls may be set up at once whatever the gauges say: even a server that is stuck has to
 	// find out when it no longer is.
 	least = 10.0
+	// burst is least for the first second in which calls are refused: an idle server takes what comes at once, however
+	// long it is at it.
+	burst = 100.0
 	// most is how many calls are set up at once at any time: what comes in before a gauge can tell is worth waiting for.
 	most = 1024.0
 	// gain is how fast the window follows the gauges: it grows by a factor of e in a quarter of a second when they
@@ -66,6 +69,7 @@ type Controller struct {
 	opening gaugeMin  // how long calls took to be set up since the last look
 
 	shedding bool
+	began    time.Time // to shed
 	window   float64   // while shedding: how many calls may be set up at once
 	refused  time.Time // when a call was last refused
 	turned   uint64    // refused since shedding began
@@ -195,12 +199,17 @@ func (c *Controller) look(now time.Time) {
 	}
 	c.peak = 0
 	c.window *= math.Exp(gain * (1 - min(pressure, steepest)) * max(since, 0).Seconds())
-	c.window = min(max(c.window, least), most)
+	floor := least
+	if now.Sub(c.began) < calm {
+		floor = burst
+	}
+	c.window = min(max(c.window, floor), most)
 }
 
 // shed begins to refuse calls.
 func (c *Controller) shed(now time.Time, reason string) {
-	c.shedding, c.window, c.refused, c.turned, c.reason = true, max(least, float64(c.waiting())/2), now, 0, reason
+	c.shedding, c.began, c.refused, c.turned, c.reason = true, now, now, 0, reason
+	c.window = max(burst, float64(c.waiting())/2)
 	c.log.Warn("too much waits: some new calls are refused with 503", "reason", reason)
 }
 

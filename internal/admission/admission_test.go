@@ -221,6 +221,15 @@ func TestABurstIsNotRefused(t *testing.T) {
 	}
 }
 
+// Nor one that keeps a slow machine busy for a while.
+func TestABurstAtASlowServerIsNotRefused(t *testing.T) {
+	s := newShop(100)
+	s.level = 5
+	if _, refused, _ := s.run(200, time.Second/2); refused > 0 {
+		t.Errorf("%d refused of 100", refused)
+	}
+}
+
 func TestAHiccupIsNotRefused(t *testing.T) {
 	s := newShop(1000)
 	s.run(500, 2*time.Second)
