@@ -78,6 +78,9 @@ func TestHairpin(t *testing.T) {
 		s.callID = in.info.CallID
 		s.ask("INVITE", 1, "", "sdp")
 		s.silent(200 * time.Millisecond)
+		if len(b.calls) > 0 {
+			t.Error("a stranger who knows the Call-ID is taken for one of our own calls")
+		}
 		in.leg.Hangup()
 		ended(t, out)
 		ended(t, in.leg)
