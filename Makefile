@@ -65,7 +65,7 @@ interop: voice ## SIPp and baresip against a server of ours
 	go test -count=1 -timeout 15m $(TAGS) ./interop/...
 
 .PHONY: bench
-bench: build ## the binary from outside, about 4 minutes: calls, prompts, recordings, API, latencies; ARGS="--full --json FILE"
+bench: build ## the binary from outside, about 4 minutes: calls, prompts, recordings, APIs, events, latencies; ARGS="--full --json FILE"
 	go run ./bench $(ARGS)
 
 .PHONY: bench-go

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,39 +20,87 @@ const (
 	ringer      = "+15005551408" // the simulated phone that never answers: the calls behind it stay queued
 )
 
-// api is the REST API under load, beside bare net/http.
+// face is one of the two APIs, with the names of its requests in the report.
+type face struct {
+	post, get string
+	create    func(*engine, string) ask    // of a call whose document is at the URL
+	call      func(*engine, string) string // path of a call
+	post99    budget
+	rate, had budget // of creates and of calls read
+}
+
+var faces = [...]face{
+	{
+		post: "POST Calls", get: "GET a call", create: (*engine).create, call: func(e *engine, sid string) string { return e.path("Calls/" + sid) },
+		post99: most(15, 0), rate: least(3000, 6000), had: least(12000, 0),
+	},
+	{
+		post: "POST /v1/calls", get: "GET /v1/calls/{id}", create: (*engine).createV1, call: func(_ *engine, sid string) string { return "/v1/calls/" + sid },
+	},
+}
+
+// create asks for a call to the phone that never answers, through the Calls API.
+func (e *engine) create(document string) ask {
+	form := url.Values{"To": {ringer}, "From": {"+15005550006"}, "Url": {document}}.Encode()
+	return e.ask(http.MethodPost, e.path("Calls"), formType, form)
+}
+
+// createV1 asks for the same through the TwilioCall API.
+func (e *engine) createV1(document string) ask {
+	body, _ := json.Marshal(map[string]string{"to": ringer, "from": "+15005550006", "url": document}) // strings can be marshalled
+	return e.ask(http.MethodPost, "/v1/calls", "application/json", string(body))
+}
+
+// api is both APIs under load, beside bare net/http, and lists from a large table.
 func (b *bench) api(ctx context.Context) error {
 	b.head("API", fmt.Sprintf("%d connections, keep-alive; the generator is net/http too, and the floor is a bare net/http server with answers of that size", connections))
-	f, err := startFloor(ctx, "http")
+	posts, gets, err := b.floorAPI(ctx)
 	if err != nil {
 		return err
 	}
-	defer f.stop()
-	form := url.Values{"To": {ringer}, "From": {"+15005550006"}, "Url": {b.app.url + "/wait"}}.Encode()
-	account := "/2010-04-01/Accounts/AC" + strings.Repeat("0", 32)
-	d := pick(b, 4*time.Second, 12*time.Second)
-	floorOf := func(method, path, body string) requests {
-		m := start(f.pid())
-		r := hammer(ctx, d/2, method, f.line+account+path, body, "", "")
-		u := m.used()
-		b.add("API", method+" of bare net/http", r.rate(), "/s", budget{}, &u, r.note())
-		return r
+	for _, f := range faces {
+		if err := b.face(ctx, f, posts, gets); err != nil {
+			return err
+		}
 	}
-	floorOf(http.MethodPost, "/Calls.json", form)
-	floorOf(http.MethodGet, "/Calls/CA.json", "")
+	return b.lists(ctx)
+}
 
+// floorAPI is how many requests a second bare net/http answers.
+func (b *bench) floorAPI(ctx context.Context) (posts, gets float64, err error) {
+	f, err := startFloor(ctx, "http")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.stop()
+	bare := &engine{http: f.line, sid: "AC" + strings.Repeat("0", 32)}
+	rate := func(a ask) float64 {
+		m := start(f.pid())
+		r := hammer(ctx, connections, pick(b, 2*time.Second, 6*time.Second), a)
+		u := m.used()
+		b.add("API", a.method+" of bare net/http", r.rate(), "/s", budget{}, &u, r.note())
+		return r.rate()
+	}
+	posts = rate(bare.create(b.app.url + "/wait"))
+	return posts, rate(bare.ask(http.MethodGet, bare.path("Calls/CA"), "", "")), nil
+}
+
+// face measures creates and reads through one API, on a fresh server; posts and gets are what bare net/http does.
+func (b *bench) face(ctx context.Context, f face, posts, gets float64) error {
 	s, err := b.serve(ctx, "--sim-max-calls", "1")
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	hammer(ctx, d/4, http.MethodPost, s.http+s.path("Calls"), form, s.sid, s.token)
+	d := pick(b, 4*time.Second, 12*time.Second)
+	create := f.create(s.engine, b.app.url+"/wait")
+	hammer(ctx, connections, d/4, create)
 	m := start(s.pid())
-	r := hammer(ctx, d, http.MethodPost, s.http+s.path("Calls"), form, s.sid, s.token)
+	r := hammer(ctx, connections, d, create)
 	u := m.used()
-	b.add("API", "POST Calls, durable", r.rate(), "/s", least(3000, 6000), &u, r.note())
-	b.add("API", "POST Calls, p99", r.latency.at(0.99)[0], "ms", most(15, 0), nil, "")
-	b.add("API", "POST Calls, engine CPU per 1,000", 1000*u.EngineCPU/max(r.ok, 1), "s", budget{}, nil, "")
+	b.add("API", f.post+", durable", r.rate(), "/s", f.rate, &u, fmt.Sprintf("%.0f %% of bare net/http; %s", 100*r.rate()/max(posts, 1), r.note()))
+	b.add("API", f.post+", p99", r.latency.at(0.99)[0], "ms", f.post99, nil, "")
+	b.add("API", f.post+", engine CPU per 1,000", 1000*u.EngineCPU/max(r.ok, 1), "s", budget{}, nil, "")
 
 	c, err := s.post(ctx, "Calls", "To", ringer, "From", "+15005550006", "Url", b.app.url+"/wait")
 	if err != nil {
@@ -59,11 +108,11 @@ func (b *bench) api(ctx context.Context) error {
 	}
 	sid, _ := c["sid"].(string)
 	m = start(s.pid())
-	r = hammer(ctx, d, http.MethodGet, s.http+s.path("Calls/"+sid), "", s.sid, s.token)
+	r = hammer(ctx, connections, d, s.ask(http.MethodGet, f.call(s.engine, sid), "", ""))
 	u = m.used()
-	b.add("API", "GET a call", r.rate(), "/s", least(12000, 0), &u, r.note())
-	b.add("API", "GET a call, p99", r.latency.at(0.99)[0], "ms", budget{}, nil, "")
-	b.add("API", "GET a call, engine CPU per 1,000", 1000*u.EngineCPU/max(r.ok, 1), "s", budget{}, nil, "")
+	b.add("API", f.get, r.rate(), "/s", f.had, &u, fmt.Sprintf("%.0f %% of bare net/http; %s", 100*r.rate()/max(gets, 1), r.note()))
+	b.add("API", f.get+", p99", r.latency.at(0.99)[0], "ms", budget{}, nil, "")
+	b.add("API", f.get+", engine CPU per 1,000", 1000*u.EngineCPU/max(r.ok, 1), "s", budget{}, nil, "")
 	return ctx.Err()
 }
 
@@ -90,9 +139,23 @@ func (r requests) note() string {
 	return s
 }
 
-// hammer sends the same request over all connections for d.
-func hammer(ctx context.Context, d time.Duration, method, url, body, user, password string) requests {
-	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections, DisableCompression: true}
+const formType = "application/x-www-form-urlencoded"
+
+// ask is a request to be sent again and again.
+type ask struct {
+	method, url       string
+	contentType, body string // "" none
+	user, password    string
+}
+
+// ask is a request with the account's credentials.
+func (e *engine) ask(method, path, contentType, body string) ask {
+	return ask{method, e.http + path, contentType, body, e.sid, e.token}
+}
+
+// hammer sends the same request over n connections for d.
+func hammer(ctx context.Context, n int, d time.Duration, a ask) requests {
+	transport := &http.Transport{MaxIdleConnsPerHost: n, MaxConnsPerHost: n, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	var (
@@ -101,12 +164,12 @@ func hammer(ctx context.Context, d time.Duration, method, url, body, user, passw
 		wg  sync.WaitGroup
 	)
 	began := time.Now()
-	for range connections {
+	for range n {
 		wg.Go(func() {
 			mine := requests{others: make(map[int]int)}
 			for time.Since(began) < d && ctx.Err() == nil {
 				at := time.Now()
-				status, err := send(ctx, client, method, url, body, user, password)
+				status, err := a.send(ctx, client)
 				switch {
 				case err != nil:
 					mine.err = errors.Join(mine.err, err)
@@ -124,8 +187,8 @@ func hammer(ctx context.Context, d time.Duration, method, url, body, user, passw
 			defer mu.Unlock()
 			sum.ok += mine.ok
 			sum.latency = append(sum.latency, mine.latency...)
-			for status, n := range mine.others {
-				sum.others[status] += n
+			for status, count := range mine.others {
+				sum.others[status] += count
 			}
 			if sum.err == nil {
 				sum.err = mine.err
@@ -137,16 +200,14 @@ func hammer(ctx context.Context, d time.Duration, method, url, body, user, passw
 	return sum
 }
 
-func send(ctx context.Context, client *http.Client, method, url, body, user, password string) (status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+func (a ask) send(ctx context.Context, client *http.Client) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, a.method, a.url, strings.NewReader(a.body))
 	if err != nil {
 		return 0, err
 	}
-	if user != "" {
-		req.SetBasicAuth(user, password)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(a.user, a.password)
+	if a.body != "" {
+		req.Header.Set("Content-Type", a.contentType)
 	}
 	res, err := client.Do(req)
 	if err != nil {

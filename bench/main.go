@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command bench measures the real binary from outside, on loopback: calls it sets up (W1), prompts it plays
-// (W2) and records (W3), calls it bridges (W4), its API, its latencies, its memory and its start. Callers, phones'
+// (W2) and records (W3), calls it bridges (W4), its APIs, its events, its latencies, its memory and its start. Callers, phones'
 // audio and the customer's application are its own; it shares no code with the server. docs/benchmarks.md says
 // what the figures mean.
 package main
@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var (
 		bin     = flags.String("bin", "bin/offhook", "the server to measure")
-		only    = flags.String("only", "", "comma-separated parts: start, w1, w2, w3, w4, amd, api, latency (default all)")
+		only    = flags.String("only", "", "comma-separated parts: start, w1, w2, w3, w4, amd, api, events, latency (default all)")
 		full    = flags.Bool("full", false, "longer windows, more calls: about 20 minutes instead of 4")
 		calls   = flags.String("calls", "", "comma-separated numbers of W2 calls to measure, such as 1000,2000 (default 300, 500 and with -full 1000, 2000)")
 		jsonOut = flags.String("json", "", "write the figures to this file")
@@ -109,12 +109,12 @@ func run(ctx context.Context, args []string) error {
 	}
 	parts := []part{ // what needs W1's server idle comes after what does not
 		{"w1", b.w1}, {"w1", b.w1SIPp}, {"start", b.starts}, {"latency", b.latencies}, {"w1", b.w1Memory},
-		{"w2", b.w2}, {"w3", b.w3}, {"w4", b.w4}, {"amd", b.amd}, {"api", b.api}, {"w1", b.w1End},
+		{"w2", b.w2}, {"w3", b.w3}, {"w4", b.w4}, {"amd", b.amd}, {"api", b.api}, {"events", b.events}, {"w1", b.w1End},
 	}
 	wanted := strings.Split(*only, ",")
 	for _, w := range wanted {
 		if *only != "" && !slices.ContainsFunc(parts, func(p part) bool { return p.name == w }) {
-			return fmt.Errorf("-only %q: the parts are start, w1, w2, w3, w4, amd, api and latency", w)
+			return fmt.Errorf("-only %q: the parts are start, w1, w2, w3, w4, amd, api, events and latency", w)
 		}
 	}
 	if err := b.open(ctx); err != nil {
