@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -88,12 +89,12 @@ func (b *bench) firstCall(ctx context.Context, dir string) error {
 
 // remember copies the one call of a database n times, each a second further back and to the next of the callees, while no
 // server runs on it. All columns of a call are copied; its events and callbacks are not.
-func remember(ctx context.Context, file string, n int) error {
+func remember(ctx context.Context, file string, n int) (err error) {
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)&_pragma=cache_size(-262144)")
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }() // what is not written then is missing
 	db.SetMaxOpenConns(1)
 	rows, err := db.QueryContext(ctx, "SELECT name FROM pragma_table_info('calls')")
 	if err != nil {
