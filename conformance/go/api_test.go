@@ -2,7 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
-	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -422,23 +422,44 @@ func TestAKeyOpensItsAccountUntilItIsDeleted(t *testing.T) {
 	wantCode(t, func() error { _, err := byKey.FetchCall(*c.Sid, nil); return err }, 20003)
 }
 
+func TestACallHasThePriceOfItsDeck(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.send(t, http.MethodPut, "/v1/rates", "text/csv", "prefix,rate\n1,0.0130\n")
+	c := s.call(t, person, `<Response><Hangup/></Response>`)
+	done := s.waitStatus(t, *c.Sid, "completed")
+	if done.Price == nil || *done.Price != "-0.01300" || *done.PriceUnit != "USD" {
+		t.Errorf("its price is %v %v, want -0.01300 USD", done.Price, done.PriceUnit)
+	}
+}
+
 // post makes a resource of another API than that of calls, and returns its SID.
 func (s *server) post(t *testing.T, path, form string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+path, strings.NewReader(form))
+	var made struct{ Sid string }
+	if err := json.Unmarshal(s.send(t, http.MethodPost, path, "application/x-www-form-urlencoded", form), &made); err != nil {
+		t.Fatal(err)
+	}
+	return made.Sid
+}
+
+// send makes a request that succeeds, and returns the body of the answer.
+func (s *server) send(t *testing.T, method, path, kind, body string) []byte {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.SetBasicAuth(accountSID, authToken)
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Content-Type", kind)
 	w, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Body.Close()
-	var made struct{ Sid, Message string }
-	if err := json.NewDecoder(w.Body).Decode(&made); err != nil || w.StatusCode != http.StatusCreated {
-		t.Fatal(fmt.Errorf("POST %s: %s %s %w", path, w.Status, made.Message, err))
+	answer, err := io.ReadAll(w.Body)
+	if err != nil || w.StatusCode >= http.StatusMultipleChoices {
+		t.Fatalf("%s %s: %s %s %v", method, path, w.Status, answer, err)
 	}
-	return made.Sid
+	return answer
 }
