@@ -127,6 +127,7 @@ var scenes = append([]scene{
 		caller.HearsTone(900)
 		x.must(bob.Answer())
 		caller.Answered()
+		x.talk(caller, bob)
 		bob.Hangup()
 	}},
 	{name: "answerOnBridge without early media", dial: `<Dial action="after" answerOnBridge="true">` + bobNow + `</Dial>`, play: func(x *stage) {
@@ -147,6 +148,7 @@ var scenes = append([]scene{
 		caller.HearsTone(425)
 		x.must(bob.Answer())
 		caller.Answered()
+		x.talk(caller, bob)
 		bob.Hangup()
 	}},
 	{name: "answerOnBridge and then a next verb", dial: `<Dial answerOnBridge="true">` + bobNow + `</Dial><Say>Nobody</Say>`, play: func(x *stage) {
