@@ -2,6 +2,7 @@ package twiliocall_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -239,7 +240,7 @@ func TestWhatFailedIsSentAgain(t *testing.T) {
 	var failed []*twiliocall.Delivery
 	for len(failed) < len(life) && t.Context().Err() == nil { // the last ones are on their way
 		failed = nil
-		for d, err := range client.Deliveries(t.Context(), w.ID, "") {
+		for d, err := range client.Deliveries(t.Context(), w.ID, "failed") {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -250,7 +251,15 @@ func TestWhatFailedIsSentAgain(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	r.answer.Store(0)
-	for _, d := range slices.Backward(failed) {
+	sequence := func(d *twiliocall.Delivery) int { // events of one moment are listed in any order
+		var e twiliocall.Event
+		if err := json.Unmarshal(d.Event, &e); err != nil {
+			t.Fatal(err)
+		}
+		return e.Sequence
+	}
+	slices.SortFunc(failed, func(a, b *twiliocall.Delivery) int { return sequence(a) - sequence(b) })
+	for _, d := range failed {
 		if err := client.Resend(t.Context(), w.ID, d.ID); err != nil {
 			t.Fatal(err)
 		}
