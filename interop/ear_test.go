@@ -62,8 +62,11 @@ func newEar(t *testing.T) *ear {
 }
 
 func (e *ear) take(p []byte) {
-	if len(p) < rtpHeader || p[0] != 0x80 {
+	if len(p) < rtpHeader || p[0] != 0x80 && !isRTCP(p) {
 		e.t.Errorf("not a plain RTP packet: % x", p[:min(len(p), rtpHeader)])
+		return
+	}
+	if isRTCP(p) { // for the neighbour of another ear's port
 		return
 	}
 	body, stamp := p[rtpHeader:], binary.BigEndian.Uint32(p[4:])
@@ -87,6 +90,9 @@ func (e *ear) take(p []byte) {
 	close(e.wake)
 	e.wake = make(chan struct{})
 }
+
+// isRTCP tells RTCP from RTP, RFC 5761 section 4.
+func isRTCP(p []byte) bool { return len(p) > 1 && p[1] >= 192 && p[1] <= 223 }
 
 // until waits for a packet after which ok holds; ok is called locked.
 func (e *ear) until(what string, ok func() bool) {
