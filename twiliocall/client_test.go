@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/offhook/offhook/twiliocall"
@@ -78,7 +79,7 @@ func TestALiveCallIsRecordedRedirectedAndHungUp(t *testing.T) {
 	if c, err := client.Redirect(t.Context(), call.ID, twiliocall.Redirect{Twiml: "<Response><Hangup/></Response>"}); err != nil || c.ID != call.ID {
 		t.Errorf("%+v %v", c, err)
 	}
-	if names := ends(t, call.ID); names[len(names)-1] != "TwilioCall.completed" {
+	if names := ends(t, call.ID); !slices.Contains(names, "TwilioCall.completed") { // its recording may be kept later
 		t.Errorf("%v", names)
 	}
 	if c, err := client.Hangup(t.Context(), call.ID); err != nil || c.Status != "completed" || c.Muted {

@@ -86,6 +86,7 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	if s.err != nil || s.flush() != nil {
 		return
 	}
+	s.final = s.final || c.Status.Ended() // what comes behind its end, as of a recording, is no end
 	if s.final && !wantTrace {
 		return
 	}
