@@ -58,7 +58,7 @@ func newHook(c *chaos, r *rand.Rand) *hook {
 		c.t.Fatal(err)
 	}
 	h.addr = l.Addr().String()
-	_ = l.Close() // for now nobody is there
+	_ = l.Close() // nobody is there until the first life of the receiver
 	body := fmt.Sprintf(`{"url":"http://%s/hook","secret":"whsec_%s"}`, h.addr, base64.StdEncoding.EncodeToString(h.key))
 	var answer any
 	if err := c.engine.request(c.ctx, "POST", "/v1/webhooks", strings.NewReader(body), "application/json", &answer); err != nil {

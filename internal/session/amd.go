@@ -109,15 +109,17 @@ func (s *Session) listen(d *detection, leg Leg) {
 
 // foundOut is what is kept of a detection. It touches nothing of the loop's.
 func (s *Session) foundOut(d *detection, v audio.AMDVerdict) call.Detection {
-	trace, err := json.Marshal(d.ears.trace())
-	if err != nil { // numbers and words encode
-		panic("session: trace of a detection: " + err.Error())
-	}
-	return call.Detection{
+	found := call.Detection{
 		CallSID: s.sid, AccountSID: s.snapshot.Load().AccountSID, Time: s.m.Clock.Now(),
 		AnsweredBy: v.AnsweredBy, After: v.After, Rule: v.Rule, Settings: d.settings,
-		Trace: trace,
 	}
+	if trace, ok := d.ears.trace(); ok {
+		var err error
+		if found.Trace, err = json.Marshal(trace); err != nil { // numbers and words encode
+			panic("session: trace of a detection: " + err.Error())
+		}
+	}
+	return found
 }
 
 // onDetected goes on with who answered: with the first instruction, if that waited. Loop only.

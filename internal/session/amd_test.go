@@ -231,8 +231,8 @@ func TestADetectionWaitsForWhoIsAside(t *testing.T) {
 			for at := int64(0); at < 5*audio.SampleRate; at += audio.FrameSamples {
 				e.Tick(at, nil, at)
 			}
-			if ms := e.trace().AfterMs; ms != 0 {
-				t.Errorf("%d ms of silence are heard", ms)
+			if trace, _ := e.trace(); trace.AfterMs != 0 {
+				t.Errorf("%d ms of silence are heard", trace.AfterMs)
 			}
 			if err := aside(w, c.SID, false); err != nil {
 				t.Fatal(err)
@@ -379,6 +379,24 @@ func TestADetectorThatBreaksDown(t *testing.T) {
 	app := newDialApp(t, nil)
 	c := w.create("", detecting(app, false))
 	w.leg().events <- call.LegAnswered{}
+	if done := w.is(c.SID, call.Completed); done.AnsweredBy != audio.AnsweredUnknown {
+		t.Errorf("answered by %q", done.AnsweredBy)
+	}
+}
+
+// So is one in the midst of what is said, on the goroutine that moves the packets.
+func TestADetectorThatBreaksDownWhileItHears(t *testing.T) {
+	w := newWorld(t)
+	app := newDialApp(t, nil)
+	c := w.create("", detecting(app, false))
+	l := w.leg()
+	l.events <- call.LegAnswered{}
+	w.until("the leg is tapped", func() bool { return l.tapped() != nil })
+	e := l.tapped().(*ears)
+	e.mu.Lock()
+	e.detector = nil
+	e.mu.Unlock()
+	l.says(w, make([]int16, audio.SampleRate))
 	if done := w.is(c.SID, call.Completed); done.AnsweredBy != audio.AnsweredUnknown {
 		t.Errorf("answered by %q", done.AnsweredBy)
 	}

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/offhook/offhook/internal/audio"
@@ -28,6 +30,7 @@ type ears struct {
 	mu       sync.Mutex
 	detector *audio.AMD
 	found    audio.AMDVerdict
+	broken   error  // what the detector panicked with, and where; nil when it has not
 	sample   []byte // what is kept, up to its capacity
 	closed   bool
 	deaf     bool
@@ -56,20 +59,28 @@ func (e *ears) keep(n int) {
 	e.sample = make([]byte, 0, n)
 }
 
-// verdict is what is known by now, at the latest: when the detector has not heard enough, that the time is up.
+// verdict is what is known by now, at the latest: when the detector has not heard enough, that the time is up. When it
+// broke down, verdict panics as it did.
 func (e *ears) verdict() audio.AMDVerdict {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.broken != nil {
+		panic(e.broken)
+	}
 	if e.found.AnsweredBy == "" {
 		e.decide(e.detector.Expire())
 	}
 	return e.found
 }
 
-func (e *ears) trace() audio.AMDTrace {
+// trace is how it was found; false when the detector broke down.
+func (e *ears) trace() (audio.AMDTrace, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.detector.Trace()
+	if e.broken != nil {
+		return audio.AMDTrace{}, false
+	}
+	return e.detector.Trace(), true
 }
 
 // close keeps no more, and gives what was kept.
@@ -156,7 +167,8 @@ func (e *ears) hear(ulaw []byte) {
 
 func (e *ears) detect(ulaw []byte) {
 	defer func() {
-		if recover() != nil {
+		if p := recover(); p != nil {
+			e.broken = fmt.Errorf("%v\n%s", p, debug.Stack())
 			e.decide(audio.AMDVerdict{AnsweredBy: audio.AnsweredUnknown})
 		}
 	}()
